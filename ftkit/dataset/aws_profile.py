@@ -39,6 +39,10 @@ def profile_settings(variables: Mapping[str, str]) -> dict[str, str]:
         FileError: A file cannot be read, the profile does not exist, or its credentials come from
             a login or another program.
     """
+    if bool(variables.get("AWS_ACCESS_KEY_ID")) != bool(variables.get("AWS_SECRET_ACCESS_KEY")):
+        raise FileError(
+            "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set; set both or none"
+        )
     name = variables.get("AWS_PROFILE") or variables.get("AWS_DEFAULT_PROFILE") or "default"
     profile = _read(variables, name)
     settings: dict[str, str] = {}

@@ -87,7 +87,7 @@ def sizes_of(sources: Iterable[Source]) -> list[int]:
 def _open_files(file: Any, parameter: str, allows_folders: bool) -> list[Source]:
     """Return the source of a file, or those of the objects that a pattern matches."""
     if is_pattern(file):
-        return [ObjectRanges(found) for found in find_objects(file)]
+        return [ObjectRanges(remote) for remote in find_objects(file)]
     return [_open_file(file, parameter, allows_folders)]
 
 

@@ -34,6 +34,9 @@ OTHER_REGION = frozenset(
 )
 """Error codes of services that have the bucket in another region."""
 
+BUSY = (408, 425, 429)
+"""Statuses, besides those of 5xx, of services that ask to be tried again."""
+
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
@@ -118,16 +121,19 @@ def _no_permission(failure: _Failure) -> str:
 
 
 def _unreachable(failure: _Failure, waited: float) -> str:
-    tried = f" for {waited:.0f} s" if waited else ""
     host = failure.location.bucket if not failure.location.can_list else "the object storage"
     if failure.status:
+        is_busy = failure.status in BUSY or failure.status >= 500
         return (
             f"cannot {failure.action} {failure.url}: {host} answered with status {failure.status}"
-            f"{f' ({failure.code})' if failure.code else ''}{tried}; try again later"
+            + (f" ({failure.code})" if failure.code else "")
+            + (f" for {waited:.0f} s; try again later" if is_busy and waited else "")
+            + ("" if is_busy else "; check the settings of the storage")
         )
     return (
-        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut{tried}; "
-        "check the network and the endpoint"
+        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut"
+        + (f"; it was tried for {waited:.0f} s" if waited else "")
+        + "; check the network and the endpoint"
     )
 
 

@@ -166,18 +166,18 @@ def matches(key: str, pattern: str) -> bool:
         following: set[int] = set()
         for position in positions:
             if position < len(patterns) and _matches_part(part, patterns[position]):
-                following.add(position if patterns[position] == "**" else position + 1)
+                is_any = patterns[position] == "**"
+                following.update((position, position + 1) if is_any else (position + 1,))
         positions = _with_skipped(following, patterns)
     return len(patterns) in positions
 
 
 def _with_skipped(positions: set[int], patterns: list[str]) -> set[int]:
-    """Return the positions in a pattern with those after a `**`, which may match nothing."""
+    """Return the positions in a pattern with those after a `**`, which may match no folder."""
     reached = set(positions)
-    for position in sorted(positions):
-        while position < len(patterns) and patterns[position] == "**":
-            position += 1
-            reached.add(position)
+    for position in range(len(patterns) - 1):
+        if position in reached and patterns[position] == "**":
+            reached.add(position + 1)
     return reached
 
 

@@ -34,7 +34,7 @@ class ObjectRanges:
     """An object that is read by whoever scans its shards.
 
     Attributes:
-        found: The object, whose size and ETag hold for all that is read.
+        object: The object, whose size and ETag hold for all that is read.
     """
 
     def __init__(self, url: str) -> None:
@@ -45,23 +45,23 @@ class ObjectRanges:
         """
         from ftkit.dataset.object_store import find_object  # it takes 40 ms
 
-        self.found = find_object(url)
-        self.path = self.found.url
+        self.object = find_object(url)
+        self.path = self.object.url
 
     def head(self) -> Head:
         """Return the beginning of the object."""
-        return read_head(self.found)
+        return read_head(self.object)
 
     def parts(self) -> list[Shard]:
         """Return the shards of the object."""
-        return cut(self.path, self.found.size, PART_BYTES, self.found.etag)
+        return cut(self.path, self.object.size, PART_BYTES, self.object.etag)
 
     def size(self) -> int:
         """Return the number of bytes of the object, compressed if it is."""
-        return self.found.size
+        return self.object.size
 
     def open(self) -> BinaryIO:
         """Open the object, as it is stored, for reading from its beginning."""
         from ftkit.dataset.object_store import open_object
 
-        return open_object(self.found)
+        return open_object(self.object)

@@ -79,20 +79,20 @@ def list_objects(pattern: str) -> list[RemoteObject]:
         UsageError: The URL is not valid.
     """
     location = parse_url(pattern)
-    found: list[RemoteObject] = []
+    objects: list[RemoteObject] = []
     for meta in _listed(location, listed_folder(location.key)):
         place = location._replace(key=meta["path"])
         if place.key == location.key:
             return [_remote_object(place, meta)]  # its name has characters of a pattern
         if matches(place.key, location.key):
-            found.append(_remote_object(place, meta))
-        if len(found) > MAX_OBJECTS:
+            objects.append(_remote_object(place, meta))
+        if len(objects) > MAX_OBJECTS:
             raise FileError(
                 f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
             )
-    if not found:
+    if not objects:
         raise FileError(f"no object matches {pattern!r}")
-    return sorted(found)
+    return sorted(objects)
 
 
 def open_object(url: str, unpacks: bool = False) -> BinaryIO:
@@ -105,8 +105,8 @@ def open_object(url: str, unpacks: bool = False) -> BinaryIO:
     Raises:
         FileError: There is no such object; reading raises it, too.
     """
-    found = find_object(url)
-    stream = open_stream(parse_url(found.url), found.etag, found.size)
+    remote = find_object(url)
+    stream = open_stream(parse_url(remote.url), remote.etag, remote.size)
     return _unpacked(stream) if unpacks else stream
 
 

@@ -113,19 +113,38 @@ class _ObjectReader(io.RawIOBase):
     def _chunks(self, start: int) -> Iterator[bytes]:
         """Yield the bytes from `start` on: those of the expected range, or else all."""
         first, last = self._expected
-        is_expected = first <= start < last
-        room = last - start if is_expected else FIRST_BYTES
+        if first <= start < last:
+            yield from self._range(start, last)
+            return
+        room = FIRST_BYTES
         while self._size == UNKNOWN or start < self._size:
-            end = start + room if self._size == UNKNOWN else min(start + room, self._size)
-            result = open_range(self._location, self._etag, start, end)
-            self._size = result.meta["size"]
-            end = min(end, self._size)
-            for chunk in _exactly(self._location, result, start, end):
+            for chunk in self._range(start, start + room):
                 start += len(chunk)
                 yield chunk
-            if is_expected:
-                return
             room = min(2 * room, REQUEST_BYTES)
+
+    def _range(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes of a range, as far as the object has them.
+
+        obstore tries a request again until a time after its beginning. So a request that has
+        brought something is followed by another one for the rest.
+        """
+        while start < end:
+            result = open_range(self._location, self._etag, start, end)
+            self._size = result.meta["size"]
+            end, begun = min(end, self._size), start
+            try:
+                for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+                    start += len(chunk)
+                    if start > end:
+                        break
+                    yield bytes(chunk)
+            except Exception as error:
+                if start == begun:
+                    raise object_error(self._location, error, waited=RETRY_SECONDS) from error
+            else:
+                if start != end:
+                    raise _wrong_length(self._location, start - begun, end - begun)
 
     def _stop(self) -> None:
         """Forget what was read ahead."""
@@ -153,23 +172,11 @@ def open_range(location: Location, etag: str, start: int, end: int) -> Any:
     return result
 
 
-def _exactly(location: Location, result: Any, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes of a range, which must be neither fewer nor more than were asked for."""
-    place = start
-    try:
-        for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
-            place += len(chunk)
-            if place > end:
-                break
-            yield bytes(chunk)
-    except Exception as error:
-        raise object_error(location, error, waited=RETRY_SECONDS) from error
-    if place != end:
-        url = f"{location.root}/{location.key}"
-        raise FileError(
-            f"cannot read {url}: {place - start:,} bytes arrived instead of {end - start:,}; "
-            "try again later"
-        )
+def _wrong_length(location: Location, arrived: int, asked: int) -> FileError:
+    url = f"{location.root}/{location.key}"
+    return FileError(
+        f"cannot read {url}: {arrived:,} bytes arrived instead of {asked:,}; try again later"
+    )
 
 
 class _ReadAhead:

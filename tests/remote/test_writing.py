@@ -44,8 +44,8 @@ def write(data: bytes, step: int = 70_001) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("size", [0, 1, SMALL_PART - 1, SMALL_PART, SMALL_PART + 1, len(DATA)])
 @pytest.mark.parametrize("step", [70_001, 7 << 20])
+@pytest.mark.parametrize("size", [0, 1, SMALL_PART, SMALL_PART + 1, len(DATA)])
 def test_what_is_written_is_read(storage: Storage, size: int, step: int) -> None:
     write(DATA[:size], step)
     assert storage.get(KEY) == DATA[:size]
@@ -64,8 +64,10 @@ def test_the_former_object_is_there_until_the_end(storage: Storage) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
-@pytest.mark.parametrize("size", [0, 1000, len(DATA)])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(ValueError, 0), (ValueError, 1000), (KeyboardInterrupt, len(DATA)), (SystemExit, len(DATA))],
+)
 def test_an_exception_leaves_no_parts(
     storage: Storage, kind: type[BaseException], size: int
 ) -> None:
@@ -97,8 +99,14 @@ REQUESTS = {
 
 
 @pytest.mark.usefixtures("small_parts", "few_retries")
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize(
+    ("fault", "request_"),
+    [
+        *(("403", request_) for request_ in REQUESTS),
+        *(("503", request_) for request_ in ("last part", "completion")),
+        *(("cut", request_) for request_ in ("all parts", "begin")),
+    ],
+)
 def test_a_failed_upload_is_an_error_of_one_line_and_leaves_no_parts(
     storage: Storage, proxy: FaultyProxy, fault: str, request_: str
 ) -> None:
@@ -115,8 +123,10 @@ def test_a_failed_upload_is_an_error_of_one_line_and_leaves_no_parts(
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("fault", ["503", "cut"])
-@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize(
+    ("fault", "request_"),
+    [("503", "first part"), ("503", "completion"), ("cut", "last part"), ("cut", "begin")],
+)
 def test_a_request_that_fails_once_is_sent_again(
     storage: Storage, proxy: FaultyProxy, fault: str, request_: str
 ) -> None:
@@ -128,9 +138,9 @@ def test_a_request_that_fails_once_is_sent_again(
 
 
 def test_a_wrong_bucket_is_an_error_before_anything_is_written(storage: Storage) -> None:
-    with pytest.raises(FileError, match="no such bucket: s3://missing-bucket; check"):
-        with object_writer("s3://missing-bucket/x.jsonl"):
-            pytest.fail("the block has begun")
+    message = "no such bucket: s3://missing-bucket; check"
+    with pytest.raises(FileError, match=message), object_writer("s3://missing-bucket/x.jsonl"):
+        pytest.fail("the block has begun")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +182,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 def test_memory_does_not_grow_with_the_object(storage: Storage) -> None:
     used = [
         int(subprocess.check_output([sys.executable, "-c", WRITE_LARGE, URL, str(megabytes)]))
-        for megabytes in (128, 384)
+        for megabytes in (96, 192)
     ]
     assert max(used) < (PARTS_AT_ONCE + 2) * PART_BYTES
     assert used[1] < used[0] + PART_BYTES

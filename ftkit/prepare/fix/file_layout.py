@@ -121,7 +121,7 @@ def _converted(
 
 def _pieces(source: Source) -> Iterator[bytes]:
     if isinstance(source, (FileRanges, ObjectRanges)):
-        name = source.path if isinstance(source, FileRanges) else source.found
+        name = source.path if isinstance(source, FileRanges) else source.object
         with open_file(name) as file:
             while piece := file.read(READ_BYTES):
                 yield piece
