@@ -138,7 +138,7 @@ THEME = TerminalTheme(
 )
 """Colours with a contrast of at least 4.5 to the background."""
 
-PAUSE, TYPED, STEP = 1.4, 0.9, 0.07
+PAUSE, TYPED, STEP = 0.9, 0.6, 0.06
 """Seconds before a command, after it, and between the lines of its output, in an animation."""
 
 LINE = 24.4
@@ -289,9 +289,9 @@ def picture(name: str, lines: list[str], is_animated: bool = False) -> str:
     svg = re.sub(r' clip-path="[^"]*"', "", svg)
     if is_animated:
         svg = animated(svg, appearances(texts))
-    text = html.escape(plain(lines))
-    title = text.partition("\n")[0].removeprefix("$ ")
-    svg = svg.replace("<style>", f"<title>{title}</title>\n<desc>{text}</desc>\n<style>", 1)
+    description = html.escape(plain(lines))
+    title = description.partition("\n")[0].removeprefix("$ ")
+    svg = svg.replace("<style>", f"<title>{title}</title>\n<desc>{description}</desc>\n<style>", 1)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
@@ -355,13 +355,13 @@ def fingerprint(path: Path) -> str:
 
 def take(page: Page, path: Path, target: Path) -> None:
     """Take a screenshot of a page."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import ViewportSize, sync_playwright
 
     chromium = os.environ.get("FTKIT_CHROMIUM") or shutil.which("chromium")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
-        size = {"width": page.width, "height": page.height}
+        size = ViewportSize(width=page.width, height=page.height)
         tab = browser.new_page(viewport=size, color_scheme="light")
         tab.goto(path.as_uri())
         tab.screenshot(path=target)
