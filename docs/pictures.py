@@ -25,7 +25,7 @@ import sys
 import tempfile
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
@@ -186,24 +186,29 @@ def workplace(serves: bool) -> Iterator[tuple[Path, dict[str, str]]]:
             "FTKIT_DATA_DIR": str(folder / "data"),
         }
         environment.pop("NO_COLOR", None)
-        try:
-            if serves:
-                start_service(environment, folder)
+        with service(environment, folder) if serves else nullcontext():
             yield folder, environment
-        finally:
-            if serves:
-                stop = [sys.executable, "-m", "ftkit", "serve", "stop"]
-                subprocess.run(stop, env=environment, cwd=folder, capture_output=True, check=True)
 
 
-def start_service(environment: dict[str, str], folder: Path) -> None:
-    """Start the local service on a free port, and wait until it answers."""
-    command = [sys.executable, "-m", "ftkit", "serve", "--port", "0", "--log-level", "info"]
+@contextmanager
+def service(environment: dict[str, str], folder: Path) -> Iterator[None]:
+    """Run the local service on a free port."""
+    command = [sys.executable, "-m", "ftkit", "serve"]
     process = subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "--port", "0"],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    assert process.stdout
-    process.stdout.readline()
+    with process:
+        assert process.stdout
+        process.stdout.readline()  # It is printed when the service answers.
+        try:
+            yield
+        finally:
+            stop = [*command, "stop"]
+            subprocess.run(stop, env=environment, cwd=folder, capture_output=True, check=True)
 
 
 def run(command: str, folder: Path, environment: dict[str, str]) -> str:
