@@ -162,7 +162,9 @@ def serve(
             f"ftkit serve needs more packages ({missing} is missing); install them with:"
             f" {install_command('local')}"
         )
+    from ftkit.cli.serve_view import live_view
     from ftkit.server.app import ServerSettings
+    from ftkit.server.folder import Folder
     from ftkit.server.recipes import load_recipes
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
@@ -183,7 +185,8 @@ def serve(
         answers_key=answers_key(os.environ),
         log_requests=(log_level or default_level) == "info",
     )
-    run(settings, host, port, print_note, any_port)
+    with live_view(Folder(folder)) as notify:
+        run(settings, host, port, notify, any_port)
 
 
 def _split(text: str) -> tuple[str, ...]:
