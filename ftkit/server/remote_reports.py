@@ -96,7 +96,7 @@ class EventsMessage(Struct, frozen=True):
 
 
 class DoneMessage(Struct, frozen=True):
-    """Body of `done`: the job fails with an error, or succeeds with so many steps and tokens."""
+    """Body of `done`: the error that the job fails with, or its number of steps and of tokens."""
 
     steps: int = 0
     tokens: int = 0
