@@ -130,6 +130,7 @@ class Supervisor(threading.Thread):
         self._outage_end = 0.0  # of the runner of training processes
         self._processes: dict[str, JobProcess] = {}
         self._last_turn: dict[tuple[Task, str], int] = {}
+        self._obstacles: dict[str, str] = {}  # by job, since the start of the service
         self._turn_counter = itertools.count(1)
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
@@ -242,11 +243,24 @@ class Supervisor(threading.Thread):
         for _ in range(min(free, len(waiting))):
             job = min(waiting, key=lambda job: self._priority(task, job.tenant))
             waiting.remove(job)
+            room = self._runners[task].room(job)
+            if room.obstacle:
+                self._explain_wait(job, room.obstacle)
+                continue
+            if not room.is_free:
+                break  # smaller jobs do not overtake it, or it might wait forever
             self._last_turn[task, job.tenant] = next(self._turn_counter)
             if task == "check" or not self._fail_if_disk_full(job):
                 process = self._start_process(task, job)
                 if process:
                     self._processes[job.id] = process
+
+    def _explain_wait(self, job: JobObject, obstacle: str) -> None:
+        """Add an event to a job that the runner has no room for, once."""
+        if self._obstacles.get(job.id) != obstacle:
+            self._obstacles[job.id] = obstacle
+            message = f"The job waits: {obstacle}"
+            add_event(self._database, job.id, job.tenant, message, "warn", key="obstacle")
 
     def _fail_if_disk_full(self, job: JobObject) -> bool:
         """Fail a job if the disk is full, since it could save nothing. Return True if it failed."""
