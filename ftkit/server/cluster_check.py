@@ -22,6 +22,7 @@ from ftkit.server.folder import Folder
 from ftkit.server.probe import MARK, ProbeResult
 from ftkit.server.ray_client import RayClient, RayJob, Submission
 from ftkit.server.ray_settings import service_metadata
+from ftkit.server.runner import RunnerUnavailableError
 
 MIN_VERSION = (2, 40)
 """Lowest version of Ray whose REST API has all that is used."""
@@ -31,6 +32,9 @@ MAX_PROBES = 16
 
 PROBE_SECONDS = 120.0
 """Maximum seconds for all probes. The first job of a node starts a process, which takes seconds."""
+
+SUBMIT_SECONDS = 30.0
+"""Seconds for which the submission of a probe is tried again."""
 
 POLL_SECONDS = 0.3
 """Seconds between polls of a probe."""
@@ -105,7 +109,7 @@ def _probe_nodes(client: RayClient, addresses: list[str], path: Path, nonce: str
     deadline = time.monotonic() + PROBE_SECONDS
     try:
         for id, address in probes.items():
-            client.submit(Submission(id, command, {f"node:{address}": PIN}, {}, metadata))
+            _submit(client, Submission(id, command, {f"node:{address}": PIN}, {}, metadata))
         for id, address in probes.items():
             job = _wait_for_end(client, id, deadline)
             error = _node_error(job, client.logs(id), path.parent, nonce, url)
@@ -115,6 +119,20 @@ def _probe_nodes(client: RayClient, addresses: list[str], path: Path, nonce: str
         for id in probes:
             with suppress(FtkitError):
                 client.stop(id)
+
+
+def _submit(client: RayClient, submission: Submission) -> None:
+    """Submit a job. A head that was started just now needs some seconds until it accepts any."""
+    deadline = time.monotonic() + SUBMIT_SECONDS
+    while True:
+        try:
+            client.submit(submission)
+        except RunnerUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def _wait_for_end(client: RayClient, id: str, deadline: float) -> RayJob | None:

@@ -19,8 +19,8 @@ from ftkit.errors import FtkitError
 from ftkit.server.answering import httpx
 from ftkit.server.runner import RunnerUnavailableError
 
-TIMEOUT = 10.0
-"""Maximum seconds to wait for a response, or its next bytes. Ray itself waits 10 s for a node."""
+TIMEOUT = 15.0
+"""Maximum seconds to wait for a response, or its next bytes. Ray itself may wait 10 seconds."""
 
 CONNECT_SECONDS = 3.0
 """Maximum seconds to wait for a connection."""

@@ -23,6 +23,7 @@ RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
+from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run
 from ftkit.server.storage import StorageLimits
@@ -49,7 +50,8 @@ settings = ServerSettings(
     answers=s["answers"],
     answers_key=s["answers_key"],
 )
-run(settings, "127.0.0.1", 0, print)
+cluster = RaySettings(**s["cluster"]) if s["cluster"] else None
+run(settings, "127.0.0.1", s["port"], print, cluster=cluster)
 """
 
 SERVER_MODULES = [
@@ -94,7 +96,8 @@ class LocalServer:
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
     a file with recipes. `answers` are URLs of answering servers by base model. `forked` is False in
-    tests of what the start of the server and its workers does: see `forking`.
+    tests of what the start of the server and its workers does: see `forking`. `cluster` are settings
+    of the Ray cluster that trains the jobs. `port` is 0 for a free one.
     """
 
     def __init__(
@@ -109,6 +112,8 @@ class LocalServer:
         answers: dict[str, str] | None = None,
         answers_key: str = "",
         forked: bool = FORKS,
+        cluster: dict[str, str] | None = None,
+        port: int = 0,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -123,6 +128,8 @@ class LocalServer:
             "answers": answers or {},
             "answers_key": answers_key,
             "forked": forked,
+            "cluster": cluster,
+            "port": port,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
