@@ -31,11 +31,17 @@ def free_port() -> int:
 
 
 class RayCluster:
-    """A head without resources, and nodes by the process ids of their raylets."""
+    """A cluster whose head has no resources for jobs.
+
+    Attributes:
+        url: Address of its dashboard.
+        nodes: Process ids of the raylets of the other nodes, with whose end they end.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = ""
+        self.nodes: list[int] = []
         self._marker = secrets.token_hex(8)
         self._log = (folder / "cluster.log").open("ab")
         ports = {"dashboard": free_port(), "gcs": free_port()}
@@ -57,6 +63,11 @@ class RayCluster:
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                 "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
                 "RAY_USAGE_STATS_ENABLED": "0",
+                # A node counts as dead after 5 seconds without an answer.
+                "RAY_health_check_initial_delay_ms": "2000",
+                "RAY_health_check_period_ms": "1000",
+                "RAY_health_check_timeout_ms": "3000",
+                "RAY_health_check_failure_threshold": "3",
             },
         )
 
@@ -75,10 +86,9 @@ class RayCluster:
         self.url = self._do("start_head")["url"]
         self._wait_for("api/version")
 
-    def add_node(self, cpus: int, gpus: int = 0) -> int:
-        """Start a node, and return the id of the process whose end is that of the node."""
-        pid: int = self._do("add", cpus=cpus, gpus=gpus)["pid"]
-        return pid
+    def add_node(self, cpus: int, gpus: int = 0) -> None:
+        """Start a node."""
+        self.nodes.append(self._do("add", cpus=cpus, gpus=gpus)["pid"])
 
     def wait_for_nodes(self, count: int) -> None:
         """Wait until that many nodes are alive, apart from the head."""
@@ -105,6 +115,7 @@ class RayCluster:
 
     def kill_node(self, pid: int) -> None:
         """Kill the raylet of a node; its processes may live on."""
+        self.nodes.remove(pid)
         os.kill(pid, signal.SIGKILL)
 
     def kill_head(self) -> None:
