@@ -84,7 +84,7 @@ def check_cluster(client: RayClient, folder: Folder, url: str, listener: socket.
             " ray start --address HEAD:6379"
         )
     nonce = secrets.token_hex(16)
-    path = folder.temporary()
+    path = folder.jobs / f"probe-{secrets.token_hex(8)}"
     try:
         with open_private(path) as file:
             file.write(nonce.encode())

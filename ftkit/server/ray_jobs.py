@@ -54,6 +54,9 @@ KEEP_SECONDS = 3600
 RUN_WORKER = ("python", "-P", "-m", "ftkit.server.worker", "train-remote")
 """Start of the command of a process. The cluster finds Python on the PATH of its nodes."""
 
+WORKING_DIRECTORY = "cwd"
+"""Working directory of a process, in the folder of its attempt."""
+
 RESERVED = "ftkit_reserved_"
 """Start of the metadata of a job with the amount of each resource."""
 
@@ -106,7 +109,8 @@ class RayJobs:
         """Submit a training process soon, and return its handle."""
         assert task == "train", task
         attempt_folder = self._folder.attempt(job.id, attempt.number)
-        make_private_folder(attempt_folder)
+        # An empty folder, so a model id such as `owner/name` is never taken for a local path.
+        make_private_folder(attempt_folder / WORKING_DIRECTORY)
         with open_private(attempt_folder / "token", "wb") as token:
             token.write(attempt.token.encode())
         log = self._folder.log(job.id)
@@ -130,17 +134,14 @@ class RayJobs:
 
     def _command(self, job: str, attempt: int) -> str:
         """Return the command line of a process, which takes its token first."""
-        token = self._folder.attempt(job, attempt) / "token"
-        source, taken, log, directory = map(
-            shlex.quote,
-            map(
-                str,
-                (token, f"{token}-taken", self._folder.log(job), self._folder.working_directory),
-            ),
+        folder = self._folder.attempt(job, attempt)
+        paths = (folder / "token", folder / "token-taken", folder / WORKING_DIRECTORY)
+        token, taken, directory, log = (
+            shlex.quote(str(path)) for path in (*paths, self._folder.log(job))
         )
         worker = shlex.join([*RUN_WORKER, str(self._folder.root)])
         return (
-            f"umask 077 && cd {directory} && mv {source} {taken}"
+            f"umask 077 && cd {directory} && mv {token} {taken}"
             f" && {JOB_TOKEN}=$(cat {taken}) && export {JOB_TOKEN} && rm {taken}"
             f" && exec {worker} </dev/null >>{log} 2>&1"
         )
