@@ -63,6 +63,7 @@ class RayCluster:
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                 "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
                 "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "180",
                 # A node counts as dead after 5 seconds without an answer.
                 "RAY_health_check_initial_delay_ms": "2000",
                 "RAY_health_check_period_ms": "1000",
@@ -92,7 +93,7 @@ class RayCluster:
 
     def wait_for_nodes(self, count: int) -> None:
         """Wait until that many nodes are alive, apart from the head."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while len(self._alive()) != count + 1:
             assert time.monotonic() < deadline, self._alive()
             time.sleep(0.2)
