@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ftkit._private import make_private_folder
 from ftkit.server.database import Database
-from ftkit.server.errors import ConflictError
+from ftkit.server.errors import StaleAttemptError
 from ftkit.server.folder import Folder, remove, sync_folder
 from ftkit.server.objects import JobObject
 from ftkit.server.runner import Attempt
@@ -31,13 +31,6 @@ CHECKPOINT = re.compile("checkpoint-([0-9]+)")
 
 KEPT_CHECKPOINTS = 2
 """Number of states that are kept of a job, of which it needs the last one."""
-
-
-class StaleAttemptError(ConflictError):
-    """An attempt is not, or no longer, the current one of its job."""
-
-    def __init__(self) -> None:
-        super().__init__("This is not the current attempt to train the job.", code="stale_attempt")
 
 
 def new_attempt(database: Database, id: str) -> Attempt | None:

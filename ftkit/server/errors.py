@@ -6,6 +6,7 @@
     ├── ForeignOriginError      the request is for another host, or from a page of another origin
     ├── MissingObjectError      the tenant has no object with that id
     ├── ConflictError           the object is in use
+    ├── StaleAttemptError       another process trains the job, or none
     ├── TooLargeError           a body or a file exceeds its limit
     ├── QuotaError              the files of the tenant, or of all tenants, exceed a quota
     ├── LimitReachedError       too many jobs, uploads or files are there
@@ -57,6 +58,13 @@ class MissingObjectError(ServiceError):
 
 class ConflictError(ServiceError):
     """The object is in use."""
+
+
+class StaleAttemptError(ServiceError):
+    """An attempt to train a job is not, or no longer, the current one."""
+
+    def __init__(self) -> None:
+        super().__init__("This is not the current attempt to train the job.", code="stale_attempt")
 
 
 class TooLargeError(ServiceError):

@@ -336,7 +336,7 @@ def _refusal(error: urllib.error.HTTPError) -> RefusedReportError:
         reason = msgspec.json.decode(error.read(ANSWER_BYTES))["error"]["message"]
     except (*NO_ANSWER, ValueError, LookupError, TypeError):
         reason = "no reason given"
-    return RefusedReportError(f"the service refuses a report with status {error.code}: {reason}")
+    return RefusedReportError(f"the service refused a report with status {error.code}: {reason}")
 
 
 def connect_reports(environment: Mapping[str, str], timing: Timing = TIMING) -> HttpReports:
@@ -366,5 +366,7 @@ def run_remote(
         train(reports)
     except LostServiceError:
         end(LOST_EXIT_CODE)
+    except RefusedReportError as error:
+        raise SystemExit(str(error)) from error  # the last line of the log
     if reports.is_lost:
         end(LOST_EXIT_CODE)

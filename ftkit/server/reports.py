@@ -20,13 +20,12 @@ from typing import Annotated, Any, Literal, Protocol
 from msgspec import Meta, Struct
 
 from ftkit.server.attempts import (
-    StaleAttemptError,
     commit_checkpoint,
     remove_old_checkpoints,
     require_current,
 )
 from ftkit.server.database import Database
-from ftkit.server.errors import InvalidRequestError
+from ftkit.server.errors import InvalidRequestError, StaleAttemptError
 from ftkit.server.folder import Folder, remove, sync_folder
 from ftkit.server.lifecycle import (
     add_checkpoint,
@@ -287,7 +286,8 @@ class DatabaseReports:
         if not commit_checkpoint(self._folder, job.id, job.attempt, step):
             path = self._folder.attempt_checkpoints(job.id, job.attempt) / f"checkpoint-{step}"
             message = (
-                f"The service has no {path}; it and the training process must share one data folder"
+                "the training process and the service do not share one data folder: the service"
+                f" has no {path}"
             )
             raise InvalidRequestError(message, "step", "checkpoint_not_found")
 

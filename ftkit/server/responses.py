@@ -24,6 +24,7 @@ from ftkit.server.errors import (
     MissingObjectError,
     QuotaError,
     ServiceError,
+    StaleAttemptError,
     TooLargeError,
     UnavailableError,
 )
@@ -40,6 +41,7 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
     ForeignOriginError: (403, INVALID_REQUEST),
     MissingObjectError: (404, INVALID_REQUEST),
     ConflictError: (409, INVALID_REQUEST),
+    StaleAttemptError: (409, INVALID_REQUEST),
     TooLargeError: (413, INVALID_REQUEST),
     QuotaError: (413, INVALID_REQUEST),
     LimitReachedError: (429, "requests"),

@@ -40,6 +40,12 @@ for name, value in s["constants"].items():
     module = importlib.import_module(f"ftkit.server.{module}")
     assert hasattr(module, constant), name
     setattr(module, constant, value)
+runner = None
+if s["runner"]:
+    sys.path[:] = s["path"]
+    from support.detached_runner import DetachedRunner
+
+    runner = DetachedRunner(**s["runner"])
 settings = ServerSettings(
     Path(s["folder"]),
     s["models"],
@@ -49,6 +55,7 @@ settings = ServerSettings(
     recipes=load_recipes(s["recipe"]),
     answers=s["answers"],
     answers_key=s["answers_key"],
+    runner=runner,
 )
 cluster = RaySettings(**s["cluster"]) if s["cluster"] else None
 run(settings, "127.0.0.1", s["port"], print, cluster=cluster)
@@ -96,8 +103,9 @@ class LocalServer:
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
     a file with recipes. `answers` are URLs of answering servers by base model. `forked` is False in
-    tests of what the start of the server and its workers does: see `forking`. `cluster` are settings
-    of the Ray cluster that trains the jobs. `port` is 0 for a free one.
+    tests of what the start of the server and its workers does: see `forking`. `runner` are the
+    arguments of the `DetachedRunner` of training jobs, and `cluster` the settings of a Ray cluster
+    for them. `port` is 0 for a free one.
     """
 
     def __init__(
@@ -114,6 +122,7 @@ class LocalServer:
         forked: bool = FORKS,
         cluster: dict[str, str] | None = None,
         port: int = 0,
+        runner: dict[str, Any] | None = None,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -130,6 +139,8 @@ class LocalServer:
             "forked": forked,
             "cluster": cluster,
             "port": port,
+            "runner": runner,
+            "path": sys.path if runner else [],
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
