@@ -33,6 +33,9 @@ pytestmark = [
 EPOCHS = 20
 """Number of epochs, of two steps each, in which the smoke model memorizes its data."""
 
+WAIT = 240.0
+"""Maximum seconds to wait for something on a busy machine."""
+
 TASK = "train-remote"
 """Task of the training processes on the nodes."""
 
@@ -62,7 +65,7 @@ def train(client: openai.OpenAI, epochs: int = EPOCHS) -> str:
 
 def check_finished(client: openai.OpenAI, job: str, epochs: int = EPOCHS) -> Any:
     """Check that a job ends once, with each of its events once, and return it."""
-    finished = wait_for_job(client, job, "succeeded", seconds=240)
+    finished = wait_for_job(client, job, "succeeded", seconds=2 * WAIT)
     total = 2 * epochs
     assert steps(client, job) == [f"Step {n}/{total}" for n in range(1, total + 1)]
     texts = event_messages(client, job)
@@ -85,7 +88,7 @@ def request(url: str) -> str:
 
 def wait_for_event(client: openai.OpenAI, job: str, text: str) -> None:
     """Wait until a job has an event with a text."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + WAIT
     while not any(text in message for message in event_messages(client, job)):
         assert time.monotonic() < deadline, text
         time.sleep(0.1)
@@ -99,7 +102,7 @@ def test_a_job_trains_on_the_cluster_and_its_model_answers(
         finished = check_finished(client, job)
         assert ask_model(client, finished.fine_tuned_model, "Minsk") == "ksniM"
         assert restarts(client, job) == []
-        wait_for_end(server.folder, TASK, 30)
+        wait_for_end(server.folder, TASK, WAIT)
         time.sleep(2)  # until Ray has noticed it
         shown = json.loads(request(f"{cluster.url}/api/jobs/{job}-1"))
     assert shown["status"] == "SUCCEEDED"
@@ -110,12 +113,12 @@ def test_a_job_is_paused_and_resumed_and_another_one_cancelled(
 ) -> None:
     with serving(cluster, tmp_path) as server, server.client() as client:
         job, cancelled = train(client), train(client)
-        wait_for_step(client, job, 5)
+        wait_for_step(client, job, 5, WAIT)
         client.fine_tuning.jobs.pause(job)
-        wait_for_step(client, cancelled, 5)
+        wait_for_step(client, cancelled, 5, WAIT)
         assert client.fine_tuning.jobs.cancel(cancelled).status == "cancelled"
-        wait_for_job(client, job, "paused", seconds=30)
-        wait_for_end(server.folder, TASK, 30)
+        wait_for_job(client, job, "paused", seconds=WAIT)
+        wait_for_end(server.folder, TASK, WAIT)
         assert 5 <= len(steps(client, job)) < 2 * EPOCHS
         client.fine_tuning.jobs.resume(job)
         check_finished(client, job)
@@ -126,7 +129,7 @@ def test_a_job_is_paused_and_resumed_and_another_one_cancelled(
 def test_what_the_cluster_shows_has_no_token(cluster: RayCluster, tmp_path: Path) -> None:
     with serving(cluster, tmp_path) as server, server.client() as client:
         job = train(client)
-        wait_for_step(client, job, 1)
+        wait_for_step(client, job, 1, WAIT)
         paths = ("jobs/", f"jobs/{job}-1/logs", "v0/actors?detail=1", "v0/runtime_envs?detail=1")
         shown = [request(f"{cluster.url}/api/{path}") for path in paths]
         command = ["ps", "axww", "-o", "args"]
@@ -172,7 +175,7 @@ def test_a_job_that_no_node_has_room_for_says_so_and_delays_no_other(
 def test_a_process_outlives_a_service_that_is_killed(cluster: RayCluster, tmp_path: Path) -> None:
     with serving(cluster, tmp_path) as server, server.client() as client:
         job = train(client)
-        wait_for_step(client, job, 5)
+        wait_for_step(client, job, 5, WAIT)
         before = worker_processes(server.folder, TASK)
         server.kill()
         server.start()
@@ -192,7 +195,7 @@ def test_a_short_cut_of_the_network_delays_the_reports_only(
             server.client() as client,
         ):
             job = train(client)
-            wait_for_step(client, job, 3)
+            wait_for_step(client, job, 3, WAIT)
             proxy.cut()
             time.sleep(8)
             proxy.restore()
@@ -208,13 +211,13 @@ def test_a_job_continues_on_another_node_when_its_own_is_killed(tmp_path: Path) 
     ):
         (node,) = cluster.nodes
         job = train(client, epochs=40)
-        wait_for_step(client, job, 5)
+        wait_for_step(client, job, 5, WAIT)
         (stale,) = worker_processes(server.folder, TASK)
         cluster.kill_node(node)
         cluster.add_node(1)
         check_finished(client, job, epochs=40)
         # The process may have finished the job before Ray noticed that its node died.
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + WAIT
         while Path(f"/proc/{stale}").exists():
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -246,7 +249,7 @@ def test_a_head_that_is_killed_and_started_again_loses_no_job(tmp_path: Path) ->
         server.client() as client,
     ):
         running, queued = train(client, epochs=40), train(client)
-        wait_for_step(client, running, 5)
+        wait_for_step(client, running, 5, WAIT)
         cluster.kill_head()
         time.sleep(10)
         assert client.fine_tuning.jobs.retrieve(queued).status == "queued"
@@ -268,7 +271,7 @@ def test_a_job_continues_after_the_network_was_cut_for_60_seconds(tmp_path: Path
             server.client() as client,
         ):
             job = train(client, epochs=40)
-            wait_for_step(client, job, 3)
+            wait_for_step(client, job, 3, WAIT)
             proxy.cut()
             time.sleep(60)
             proxy.restore()

@@ -10,12 +10,16 @@ import json
 import os
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 MARKER = "FTKIT_TEST_CLUSTER"
 """Environment variable of all processes of a cluster, by which they are found at the end."""
+
+ATTEMPTS = 3
+"""Number of attempts to start the head."""
 
 MEMORY = 80_000_000
 """Size of the object store of a node in bytes."""
@@ -44,7 +48,15 @@ class Nodes:
             "dashboard_agent_listen_port": 0,
             "temp_dir": self._folder,
         }
-        self._cluster = self._cluster_type(initialize_head=True, head_node_args=head)
+        for number in range(ATTEMPTS):
+            try:
+                self._cluster = self._cluster_type(initialize_head=True, head_node_args=head)
+                break
+            except Exception:  # a busy machine may need longer than Ray waits
+                if number == ATTEMPTS - 1:
+                    raise
+                traceback.print_exc()
+                kill_marked(os.environ[MARKER])
         return {"url": f"http://{self._cluster.head_node.address_info['webui_url']}"}
 
     def add(self, cpus: int, gpus: int = 0) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def ask_model(client: openai.OpenAI, model: str, name: str, **more: Any) -> str:
     return response.choices[0].message.content
 
 
-def wait_for_step(client: openai.OpenAI, job: str, step: int) -> None:
+def wait_for_step(client: openai.OpenAI, job: str, step: int, seconds: float = 90) -> None:
     """Wait until the job has reported a training step."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + seconds
     while not any(text.startswith(f"Step {step}/") for text in event_messages(client, job)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
