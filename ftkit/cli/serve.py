@@ -104,6 +104,25 @@ class Place(Struct, frozen=True):
     help="Maximum number of concurrent training jobs.  [default: 1; with --runner, as many as fit]",
 )
 @option(
+    "--max-jobs-per-key",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of concurrent training jobs of each API key.  [default: --max-jobs]",
+)
+@option(
+    "--max-unfinished-per-key",
+    type=click.IntRange(1),
+    default=1_000,
+    show_default=True,
+    metavar="N",
+    help="Maximum number of unfinished jobs of each API key.",
+)
+@option(
+    "--shared-priorities",
+    is_flag=True,
+    help="Start the jobs with the highest priority of all API keys first, not only of each key.",
+)
+@option(
     "--max-storage",
     "total",
     type=Size(),
@@ -143,6 +162,9 @@ def serve(
     public_url: str | None,
     recipes: str | None,
     max_jobs: int | None,
+    max_jobs_per_key: int | None,
+    max_unfinished_per_key: int,
+    shared_priorities: bool,
     log_level: str | None,
     any_port: bool,
     **storage: int | None,
@@ -175,6 +197,7 @@ def serve(
             f" {install_command('local')}"
         )
     from ftkit.server.app import ServerSettings
+    from ftkit.server.limits import TenantLimits
     from ftkit.server.recipes import load_recipes
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
@@ -194,6 +217,8 @@ def serve(
         answers=answering_servers(servers, mapping, uses_hub=not keys),
         answers_key=answers_key(os.environ),
         log_requests=(log_level or default_level) == "info",
+        limits=TenantLimits(max_jobs_per_key, max_unfinished_per_key),
+        shared_priorities=shared_priorities,
     )
     run(settings, host, port, print_note, any_port, cluster)
 

@@ -30,6 +30,7 @@ from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
+from ftkit.server.limits import DEFAULT_LIMITS, TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
 from ftkit.server.relay import Relay
@@ -38,6 +39,7 @@ from ftkit.server.request_log import RequestLogMiddleware, start_request_log
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, internal, jobs, models, responses_api
 from ftkit.server.runner import Runner
+from ftkit.server.scheduling import Capacity
 from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
@@ -72,6 +74,8 @@ class ServerSettings(Struct, frozen=True):
         answers_key: API key for these servers, or "".
         log_requests: Log a line for each request to standard error.
         runner: Runner of training jobs on other machines; None to train on this one.
+        limits: Limits on the jobs of each tenant.
+        shared_priorities: Compare the priorities of the jobs of all tenants.
     """
 
     folder: Path
@@ -86,6 +90,13 @@ class ServerSettings(Struct, frozen=True):
     answers_key: str = ""
     log_requests: bool = False
     runner: Runner | None = None
+    limits: TenantLimits = DEFAULT_LIMITS
+    shared_priorities: bool = False
+
+    @property
+    def capacity(self) -> Capacity:
+        """Number of training processes that may run."""
+        return Capacity(self.max_jobs, self.limits.running, self.shared_priorities)
 
 
 def create_app(settings: ServerSettings) -> ASGIApp:
@@ -97,7 +108,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         database, settings.models, uses_hub=not settings.keys, recipes=settings.recipes
     )
     relay = Relay(settings.answers, settings.answers_key, database, folder, registry.recipe)
-    service = Service(database, folder, registry, Generator(folder), relay)
+    service = Service(database, folder, registry, Generator(folder), relay, settings.limits)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -109,7 +120,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         wake = partial(loop.call_soon_threadsafe, relay.wake)
         free_memory = partial(loop.call_soon_threadsafe, generator.end_when_idle)
         supervisor = Supervisor(
-            database, folder, settings.max_jobs, free_memory, wake, settings.runner
+            database, folder, settings.capacity, free_memory, wake, settings.runner
         )
         await relay.start()
         supervisor.start()

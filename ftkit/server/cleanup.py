@@ -10,15 +10,14 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+from ftkit.server.blobs import jobs_needing_blobs, remove_unused_blob
 from ftkit.server.database import Database
 from ftkit.server.errors import MissingObjectError
 from ftkit.server.files import (
     delete_file,
     delete_old_uploads,
     expire_uploads,
-    jobs_needing_blobs,
     remove_logs,
-    remove_unused_blob,
 )
 from ftkit.server.folder import (
     BLOB_NAME,
@@ -29,8 +28,8 @@ from ftkit.server.folder import (
     Folder,
     remove,
 )
-from ftkit.server.lifecycle import FINAL
 from ftkit.server.objects import (
+    FINAL,
     FileObject,
     JobObject,
     ModelObject,
@@ -49,7 +48,7 @@ def remove_job_data(database: Database, folder: Folder, id: str) -> None:
     job = database.get(JobObject, id)
     if job is None or job.status not in FINAL:
         return
-    steps = {model.step for model in database.all(ModelObject) if model.job == id}
+    steps = {model.step for model in database.matching(ModelObject, job=id)}
     folder.remove_from_job(id, keep=_needed_names(folder, id, steps))
     remove_logs(database, folder, job)
     for sha256 in job.hashes.values():

@@ -12,6 +12,7 @@ from ftkit.server.database import Database
 from ftkit.server.errors import too_large
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
+from ftkit.server.limits import TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.relay import Relay
 
@@ -26,6 +27,7 @@ class Service(Struct, frozen=True):
     models: ModelRegistry
     generator: Generator
     relay: Relay
+    limits: TenantLimits
 
 
 def get_context(request: Request) -> tuple[Service, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -36,9 +36,52 @@ CREATE TABLE IF NOT EXISTS things (
     UNIQUE (kind, id)
 );
 CREATE INDEX IF NOT EXISTS things_in_order ON things (kind, tenant, parent, seq);
-CREATE INDEX IF NOT EXISTS things_by_status ON things (kind, status);
+DROP INDEX IF EXISTS things_by_status;
+CREATE INDEX IF NOT EXISTS things_in_queue ON things (
+    kind, status, tenant, coalesce(json_extract(kept, '$.rank'), 0) DESC, seq
+) WHERE status IS NOT NULL;
 CREATE INDEX IF NOT EXISTS things_by_expiry ON things (kind, json_extract(shown, '$.expires_at'));
 """
+
+RANK = "coalesce(json_extract(kept, '$.rank'), 0)"
+"""Rank of an object in a queue, as in the index `things_in_queue`."""
+
+FIRST_IN_QUEUE = f"""
+WITH RECURSIVE tenants (name) AS (
+    SELECT min(tenant) FROM things WHERE kind = :kind AND status = :status
+    UNION ALL
+    SELECT (
+        SELECT min(tenant) FROM things
+        WHERE kind = :kind AND status = :status AND tenant > tenants.name
+    ) FROM tenants WHERE tenants.name IS NOT NULL
+), firsts (seq) AS (
+    SELECT (
+        SELECT seq FROM things
+        WHERE kind = :kind AND status = :status AND tenant = tenants.name
+        AND id NOT IN (SELECT value FROM json_each(:excluded))
+        ORDER BY {RANK} DESC, seq LIMIT 1
+    ) FROM tenants WHERE tenants.name IS NOT NULL
+)
+SELECT id, tenant, {RANK}, seq FROM firsts JOIN things USING (seq)
+"""
+"""First object of each tenant in a queue.
+
+Each step is a search of the index (a loose index scan), so the time does not depend on the number
+of objects.
+"""
+
+BEFORE_IN_QUEUE = f"""
+SELECT count(*) FROM (
+    SELECT 1 FROM things
+    WHERE kind = :kind AND status = :status AND tenant = :tenant AND {RANK} > :rank
+    UNION ALL
+    SELECT 1 FROM things
+    WHERE kind = :kind AND status = :status AND tenant = :tenant AND {RANK} = :rank
+    AND seq < (SELECT seq FROM things WHERE kind = :kind AND id = :id)
+    LIMIT :limit
+)
+"""
+"""Number of objects before another in the queue of its tenant, up to a limit."""
 
 BUSY_SECONDS = 30
 """Seconds to wait for another process that writes."""
@@ -159,6 +202,38 @@ class Database:
         """Return the objects of all tenants with one of these statuses, the oldest first."""
         return list(self._select(type, f"status IN ({_placeholders(statuses)})", statuses))
 
+    def first_in_queue(
+        self, type: type[StoredObject], status: str, excluded: Collection[str]
+    ) -> list[tuple[str, str, int, int]]:
+        """Return the first object of each tenant with that status, in the order of the tenants.
+
+        It is the oldest of those with the tenant's highest `rank`, which is an internal field.
+
+        Args:
+            type: Type of the objects.
+            status: Status of the objects.
+            excluded: Ids of objects to skip.
+
+        Returns:
+            For each object its id, tenant and rank, and its number in the order of creation.
+        """
+        values = {"kind": type.kind, "status": status, "excluded": json.dumps(list(excluded))}
+        return self._connection().execute(FIRST_IN_QUEUE, values).fetchall()
+
+    def count_before(self, value: StoredObject, status: str, rank: int, limit: int) -> int:
+        """Return the number of objects before another in the queue of its tenant.
+
+        Args:
+            value: Object with that status and rank.
+            status: Status of the objects.
+            rank: Rank of the object.
+            limit: Number at which counting ends.
+        """
+        id = value.public()["id"]
+        values = {"kind": value.kind, "id": id, "tenant": value.tenant}
+        values |= {"status": status, "rank": rank, "limit": limit}
+        return int(self._connection().execute(BEFORE_IN_QUEUE, values).fetchone()[0])
+
     def expired(self, type: type[T], time: int) -> list[T]:
         """Return the objects of all tenants that expire at that Unix time or earlier."""
         return list(self._select(type, "json_extract(shown, '$.expires_at') <= ?", (time,)))
@@ -247,11 +322,20 @@ class Database:
         query += " AND tenant = ?" * len(values)
         return int(self._connection().execute(query, values).fetchone()[0])
 
-    def exists(self, type: type[StoredObject], **internal: str | int) -> bool:
-        """Return True if an object of any tenant has these values in its internal fields."""
-        condition = "kind = ?" + " AND json_extract(kept, ?) = ?" * len(internal)
-        query = f"SELECT 1 FROM things WHERE {condition} LIMIT 1"
-        values = [value for name, field in internal.items() for value in (f"$.{name}", field)]
+    def matching(self, type: type[T], *statuses: str, **internal: str | int) -> list[T]:
+        """Return the objects of all tenants that match, the oldest first.
+
+        Args:
+            type: Type of the objects.
+            *statuses: Statuses of which an object must have one. Without any, all match.
+            **internal: Values of internal fields, by their JSON path without the `$.`.
+        """
+        return list(self._select(type, *_conditions(statuses, internal)))
+
+    def exists(self, type: type[StoredObject], *statuses: str, **internal: str | int) -> bool:
+        """Return True if an object matches; see `matching`."""
+        condition, values = _conditions(statuses, internal)
+        query = f"SELECT 1 FROM things WHERE kind = ? AND {condition} LIMIT 1"
         return self._connection().execute(query, (type.kind, *values)).fetchone() is not None
 
     def checkpoint(self) -> None:
@@ -281,6 +365,16 @@ def _has_metadata(shown: str, metadata: str) -> bool:
     ends texts at a NUL.
     """
     return bool(json.loads(metadata).items() <= (json.loads(shown).get("metadata") or {}).items())
+
+
+def _conditions(
+    statuses: tuple[str, ...], internal: Mapping[str, str | int]
+) -> tuple[str, tuple[str | int, ...]]:
+    """Return the SQL condition on objects with these statuses and fields, and its parameters."""
+    condition = f"status IN ({_placeholders(statuses)})" if statuses else "TRUE"
+    condition += " AND json_extract(kept, ?) = ?" * len(internal)
+    fields = [value for name, field in internal.items() for value in (f"$.{name}", field)]
+    return condition, (*statuses, *fields)
 
 
 def _placeholders(values: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from ftkit.server.blobs import remove_unused_blob
 from ftkit.server.bodies import (
     FILE_BYTES,
     MAX_UPLOAD_PARTS,
@@ -27,9 +28,8 @@ from ftkit.server.errors import (
     too_large,
 )
 from ftkit.server.folder import WANDB_RUNS, Folder, Writer, remove, sync_folder
-from ftkit.server.lifecycle import FINAL
 from ftkit.server.multipart import Form
-from ftkit.server.objects import FileObject, JobObject, PartObject, UploadObject, now
+from ftkit.server.objects import FINAL, FileObject, JobObject, PartObject, UploadObject, now
 from ftkit.server.storage import Allowance, SizeLimit, quota_exceeded
 
 MAX_FILES = 100_000
@@ -160,23 +160,6 @@ def remove_logs(database: Database, folder: Folder, job: JobObject) -> None:
     if job.status in FINAL and not all(database.get(FileObject, id) for id in ids):
         folder.log(job.id).unlink(missing_ok=True)
         remove(folder.job(job.id) / WANDB_RUNS)
-
-
-def remove_unused_blob(database: Database, folder: Folder, sha256: str) -> None:
-    """Remove a blob that no file has and that no job is going to read."""
-    with database.transaction():
-        if not database.exists(FileObject, sha256=sha256) and not _is_needed(database, sha256):
-            folder.blob(sha256).unlink(missing_ok=True)
-
-
-def _is_needed(database: Database, sha256: str) -> bool:
-    return any(sha256 in job.hashes.values() for job in jobs_needing_blobs(database))
-
-
-def jobs_needing_blobs(database: Database) -> list[JobObject]:
-    """Return the jobs that still have to link their blobs, as they do when these are checked."""
-    jobs = database.with_status(JobObject, "validating_files", "paused")
-    return [job for job in jobs if not job.valid]
 
 
 def begin_upload(database: Database, folder: Folder, tenant: str, body: UploadBody) -> UploadObject:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -21,11 +22,12 @@ from ftkit.server.errors import (
     ConflictError,
     InvalidRequestError,
     MissingObjectError,
-    limit_reached,
 )
 from ftkit.server.integrations import check_wandb
+from ftkit.server.limits import DEFAULT_LIMITS, TenantLimits, check_number, check_pauses
 from ftkit.server.models import ModelRef, ModelRegistry
 from ftkit.server.objects import (
+    UNFINISHED,
     CheckpointObject,
     EventObject,
     FileObject,
@@ -38,21 +40,7 @@ from ftkit.server.objects import (
     new_id,
     now,
 )
-
-FINAL: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
-"""Statuses of finished jobs."""
-
-UNFINISHED: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "pausing", "paused")
-"""Statuses of all other jobs."""
-
-MAX_UNFINISHED = 1_000
-"""Maximum number of unfinished jobs of a tenant."""
-
-MAX_JOBS = 100_000
-"""Maximum number of jobs of a tenant, finished or not."""
-
-MAX_PAUSES = 1_000
-"""Maximum number of times that a job can be paused, since each adds events."""
+from ftkit.server.scheduling import MAX_POSITION, explain_position, read_priority
 
 Action = Literal["cancel", "pause", "resume"]
 
@@ -64,11 +52,17 @@ ACTIONS: dict[Action, tuple[tuple[JobStatus, ...], str]] = {
 """Statuses in which each action is allowed, and its past participle."""
 
 
-def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant: str) -> JobObject:
+def create_job(
+    database: Database,
+    models: ModelRegistry,
+    body: JobBody,
+    tenant: str,
+    limits: TenantLimits = DEFAULT_LIMITS,
+) -> JobObject:
     """Create a job.
 
     Raises:
-        InvalidRequestError: The job cannot be trained.
+        InvalidRequestError: The job cannot be trained, or its priority is invalid.
         LimitReachedError: The tenant has too many jobs.
     """
     _check_supported(body)
@@ -80,7 +74,7 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
             files["validation"] = _training_file(
                 database, body.validation_file, tenant, "validation_file"
             )
-        _check_number(database, tenant)
+        check_number(database, tenant, limits)
         job = _new_job(body, model, files, tenant)
         job.recipe = models.recipe(model.base)
         database.add(job)
@@ -90,16 +84,6 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
         message = f"Validating training file: {body.training_file}"
         add_event(database, job.id, tenant, message)
     return job
-
-
-def _check_number(database: Database, tenant: str) -> None:
-    if database.count(JobObject, tenant, *UNFINISHED) >= MAX_UNFINISHED:
-        raise limit_reached(
-            f"This account has {MAX_UNFINISHED:,} unfinished jobs;"
-            " wait until some have finished, or cancel some."
-        )
-    if database.count(JobObject, tenant) >= MAX_JOBS:
-        raise limit_reached(f"This account has {MAX_JOBS:,} jobs, the maximum.")
 
 
 def _check_supported(body: JobBody) -> None:
@@ -146,6 +130,7 @@ def _new_job(
     )
     if body.type == "dpo":
         hyperparameters.beta = hyperparameters.beta or "auto"
+    priority = read_priority(body.metadata)
     seed = random.SystemRandom().randrange(2**31) if body.seed is None else body.seed
     return JobObject(
         tenant=tenant,
@@ -163,6 +148,8 @@ def _new_job(
         from_step=model.step,
         hashes={name: file.sha256 for name, file in files.items()},
         names={name: file.filename for name, file in files.items()},
+        priority=priority,
+        rank=priority,
     )
 
 
@@ -220,9 +207,9 @@ def apply_action(database: Database, id: str, tenant: str, action: Action) -> Jo
                 f"A job that is {job.status} cannot be {participle}.", "id", "invalid_job_state"
             )
         if action == "pause":
-            if job.pauses >= MAX_PAUSES:
-                raise limit_reached(f"A job can be paused at most {MAX_PAUSES:,} times.")
+            check_pauses(job)
             job.pauses += 1
+            job.rank = job.priority
         job.status = _status_after(action, job)
         if action == "cancel":
             job.finished_at, job.estimated_finish = now(), None
@@ -232,6 +219,7 @@ def apply_action(database: Database, id: str, tenant: str, action: Action) -> Jo
         job = database.change(JobObject, id, edit)
         assert job
         add_event(database, id, tenant, f"The job is {job.status}")
+        add_position(database, job)
     return job
 
 
@@ -281,7 +269,17 @@ def transition(
         if job and changed:
             level = "error" if after == "failed" else "info"
             add_event(database, id, job.tenant, message, level)
+            add_position(database, job)
     return changed
+
+
+def add_position(database: Database, job: JobObject) -> None:
+    """Add an event with the number of jobs before a queued job, if the tenant has such jobs."""
+    if job.status != "queued":
+        return
+    before = database.count_before(job, "queued", job.rank, MAX_POSITION)
+    if before:
+        add_event(database, job.id, job.tenant, f"The job waits: {explain_position(before)}")
 
 
 def fail(database: Database, id: str, code: str, message: str, param: str | None = None) -> bool:
@@ -348,8 +346,7 @@ def add_checkpoint(
 
 def _remove_old_checkpoints(database: Database, job: str, limit: int) -> list[int]:
     """Remove all but the last checkpoints of a job and those that jobs train on."""
-    checkpoints = database.children(CheckpointObject, job)
-    checkpoints.sort(key=lambda checkpoint: checkpoint.step_number)
+    checkpoints = sorted(database.children(CheckpointObject, job), key=attrgetter("step_number"))
     old = [
         checkpoint
         for checkpoint in checkpoints[:-limit]
@@ -396,5 +393,5 @@ def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject
 
 def _find_user(database: Database, job: str, step: int) -> str | None:
     """Return the id of an unfinished job that starts from that adapter, or None."""
-    users = database.with_status(JobObject, *UNFINISHED)
-    return next((user.id for user in users if (user.from_job, user.from_step) == (job, step)), None)
+    users = database.matching(JobObject, *UNFINISHED, from_job=job, from_step=step)
+    return users[0].id if users else None

@@ -32,6 +32,12 @@ JobStatus = Literal[
     "cancelled",
 ]
 
+FINAL: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
+"""Statuses of finished jobs."""
+
+UNFINISHED: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "pausing", "paused")
+"""Statuses of all other jobs."""
+
 
 def new_id(prefix: str, length: int = 24) -> str:
     """Return a new id, which cannot be guessed."""
@@ -201,6 +207,10 @@ class JobObject(StoredObject, kw_only=True):
         recipe: `Recipe` of the base model at the creation of the job, as a JSON object.
         format: Format of the training file, "" until it has been validated.
         examples: Number of training examples, 0 until the file has been validated.
+        priority: Priority of the job among those of its tenant.
+        rank: The priority, or a higher number if the job was running when the service ended.
+        wait_reason: Reason why the job waits that was recorded last, or "".
+        explanations: Number of reasons that were recorded.
     """
 
     kind = "job"
@@ -221,6 +231,10 @@ class JobObject(StoredObject, kw_only=True):
         "valid",
         "format",
         "examples",
+        "priority",
+        "rank",
+        "wait_reason",
+        "explanations",
     )
 
     object: str = "fine_tuning.job"
@@ -259,6 +273,10 @@ class JobObject(StoredObject, kw_only=True):
     valid: bool = False
     format: str = ""
     examples: int = 0
+    priority: int = 0
+    rank: int = 0
+    wait_reason: str = ""
+    explanations: int = 0
 
     @classmethod
     def missing(cls, id: str) -> MissingObjectError:
@@ -273,6 +291,24 @@ class JobObject(StoredObject, kw_only=True):
         """Set the hyperparameters, which OpenAI's object has in two places."""
         self.hyperparameters = hyperparameters
         self.method = JobMethod.of(self.method.type, hyperparameters)
+
+
+class TurnObject(StoredObject, kw_only=True):
+    """Last turn of a tenant among those whose jobs with that status wait."""
+
+    kind = "turn"
+    title = "turn"
+    internal = ("waiting_status", "number")
+
+    id: str
+    waiting_status: JobStatus
+    number: int
+
+    @classmethod
+    def of(cls, status: JobStatus, tenant: str, number: int) -> TurnObject:
+        """Return the turn of a tenant with that number."""
+        id = f"{status}:{tenant}"
+        return cls(tenant=tenant, id=id, waiting_status=status, number=number)
 
 
 class EventObject(StoredObject, kw_only=True):

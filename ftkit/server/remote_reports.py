@@ -349,6 +349,8 @@ def connect_reports(environment: Mapping[str, str], timing: Timing = TIMING) -> 
     missing = [name for name in (JOB_URL, JOB_ID, JOB_TOKEN) if not environment.get(name)]
     if missing:
         raise SystemExit(f"a remote worker needs the environment variable {missing[0]}")
+    if not environment[JOB_URL].startswith(("http://", "https://")):
+        raise SystemExit(f"{JOB_URL} must begin with http:// or https://")
     return HttpReports(environment[JOB_URL], environment[JOB_ID], environment[JOB_TOKEN], timing)
 
 

@@ -6,22 +6,23 @@ last one ended.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
 from ftkit.server.attempts import adopt_checkpoint, end_attempt, new_attempt, store_handle
+from ftkit.server.blobs import remove_unused_blob
 from ftkit.server.cleanup import delete_expired_files, remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
-from ftkit.server.files import remove_unused_blob
 from ftkit.server.folder import Folder
+from ftkit.server.job_queue import JobQueue
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.local_processes import LocalProcesses
 from ftkit.server.objects import JobObject, JobStatus
@@ -35,12 +36,19 @@ from ftkit.server.runner import (
     RunnerUnavailableError,
     Task,
 )
+from ftkit.server.scheduling import INTERRUPTED, Capacity
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
 
 OUTAGE_SECONDS = 5.0
 """Seconds to wait before a runner that cannot be reached is tried again."""
+
+ROOM_SECONDS = 0.5
+"""Seconds to wait before a runner without room is asked again."""
+
+OBSTACLE_SECONDS = 60
+"""Seconds to wait before a runner is asked again about jobs that it can never run."""
 
 EXPIRY_SECONDS = 60
 """Seconds between removals of what has expired."""
@@ -104,7 +112,7 @@ class Supervisor(threading.Thread):
     Args:
         database: Database of the service.
         folder: Data folder of the service.
-        max_jobs: Maximum number of concurrent training processes.
+        capacity: Number of training processes that may run.
         before_training: Called in this thread before each start of a training process on the
             machine of the service.
         after_exit: Called in this thread after each end of a process.
@@ -116,7 +124,7 @@ class Supervisor(threading.Thread):
         self,
         database: Database,
         folder: Folder,
-        max_jobs: int,
+        capacity: Capacity,
         before_training: Callable[[], object] = lambda: None,
         after_exit: Callable[[], object] = lambda: None,
         runner: Runner | None = None,
@@ -124,14 +132,16 @@ class Supervisor(threading.Thread):
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
         self._before_training, self._after_exit = before_training, after_exit
-        self._limits: dict[Task, int] = {"check": MAX_VALIDATIONS, "train": max_jobs}
         local = LocalProcesses(folder)
         self._runners: dict[Task, Runner] = {"check": local, "train": runner or local}
         self._outage_end = 0.0  # of the runner of training processes
+        capacities: dict[Task, Capacity] = {"check": Capacity(MAX_VALIDATIONS), "train": capacity}
+        self._queues = {
+            task: JobQueue(database, STARTS_FROM[task], capacities[task]) for task in STARTS_FROM
+        }
         self._processes: dict[str, JobProcess] = {}
-        self._last_turn: dict[tuple[Task, str], int] = {}
-        self._obstacles: dict[str, str] = {}  # by job, since the start of the service
-        self._turn_counter = itertools.count(1)
+        self._obstacles: dict[str, str] = {}  # why no node can run a job, by its id
+        self._next_start = self._next_retry = 0.0
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
@@ -172,7 +182,9 @@ class Supervisor(threading.Thread):
             with self._database.transaction():
                 end_attempt(self._database, job.id)
                 message = "The service was restarted; the job continues"
-                transition(self._database, job.id, ("running",), "queued", message)
+                transition(
+                    self._database, job.id, ("running",), "queued", message, rank=INTERRUPTED
+                )
                 self._finish_pausing(job.id)
 
     def _is_alive(self, handle: str) -> bool:
@@ -234,33 +246,48 @@ class Supervisor(threading.Thread):
             remove_expired(self._database, self._folder)
 
     def _start_processes(self, task: Task) -> None:
-        """Start processes for waiting jobs, up to the limit of the task."""
-        free = self._limits[task] - sum(item.task == task for item in self._processes.values())
-        if free <= 0:
-            return
-        jobs = self._database.with_status(JobObject, STARTS_FROM[task])
-        waiting = [job for job in jobs if job.id not in self._processes]
-        for _ in range(min(free, len(waiting))):
-            job = min(waiting, key=lambda job: self._priority(task, job.tenant))
-            waiting.remove(job)
-            room = self._runners[task].room(job)
-            if room.obstacle:
-                self._explain_wait(job, room.obstacle)
-                continue
-            if not room.is_free:
-                break  # smaller jobs do not overtake it, or it might wait forever
-            self._last_turn[task, job.tenant] = next(self._turn_counter)
+        """Start processes for waiting jobs, up to the capacity of the task."""
+        queue = self._queues[task]
+        for _ in range(queue.capacity.total):
+            job = self._take(task)
+            if job is None:
+                break
             if task == "check" or not self._fail_if_disk_full(job):
                 process = self._start_process(task, job)
                 if process:
                     self._processes[job.id] = process
+            if task == "train" and self._is_outage:
+                break
+        if task == "train":
+            queue.explain(self._count_processes(task), self._processes)
 
-    def _explain_wait(self, job: JobObject, obstacle: str) -> None:
-        """Add an event to a job that the runner has no room for, once."""
-        if self._obstacles.get(job.id) != obstacle:
-            self._obstacles[job.id] = obstacle
-            message = f"The job waits: {obstacle}"
+    def _take(self, task: Task) -> JobObject | None:
+        """Return the job to start next, if there is room for it."""
+        if task == "check":
+            return self._queues[task].take(self._count_processes(task), self._processes)
+        if time.monotonic() < self._next_start:
+            return None
+        if time.monotonic() >= self._next_retry:
+            self._obstacles.clear()
+            self._next_retry = time.monotonic() + OBSTACLE_SECONDS
+        while True:
+            count = len(self._obstacles)
+            excluded = self._processes.keys() | self._obstacles.keys()
+            job = self._queues[task].take(self._count_processes(task), excluded, self._has_room)
+            if job or len(self._obstacles) == count:
+                return job
+
+    def _has_room(self, job: JobObject) -> bool:
+        """Return True if the runner has room for a job. If it never will, add an event, once."""
+        room = self._runners["train"].room(job)
+        if room.obstacle:
+            self._obstacles[job.id] = room.obstacle
+            message = f"The job waits: {room.obstacle}"
             add_event(self._database, job.id, job.tenant, message, "warn", key="obstacle")
+        elif not room.is_free:
+            # Smaller jobs do not overtake it, or it might wait forever.
+            self._next_start = time.monotonic() + ROOM_SECONDS
+        return room.is_free
 
     def _fail_if_disk_full(self, job: JobObject) -> bool:
         """Fail a job if the disk is full, since it could save nothing. Return True if it failed."""
@@ -272,14 +299,9 @@ class Supervisor(threading.Thread):
             return True
         return False
 
-    def _priority(self, task: Task, tenant: str) -> tuple[int, int]:
-        """Return the order of a tenant: the fewest processes first, then the longest wait.
-
-        Jobs of the same tenant are started from the oldest to the newest.
-        """
-        running = [item for item in self._processes.values() if item.task == task]
-        count = sum(item.tenant == tenant for item in running)
-        return count, self._last_turn.get((task, tenant), 0)
+    def _count_processes(self, task: Task) -> Counter[str]:
+        """Return the number of processes of each tenant with that task."""
+        return Counter(item.tenant for item in self._processes.values() if item.task == task)
 
     def _start_process(self, task: Task, job: JobObject) -> JobProcess | None:
         """Start a process of a job. Return None if there is nothing to observe."""

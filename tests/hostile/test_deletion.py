@@ -11,8 +11,7 @@ from random import Random
 import openai
 
 from ftkit.server.database import Database
-from ftkit.server.lifecycle import UNFINISHED
-from ftkit.server.objects import JobObject
+from ftkit.server.objects import UNFINISHED, JobObject
 from support.hostile import Cases
 from support.local_server import LocalServer
 from support.models import SMOKE

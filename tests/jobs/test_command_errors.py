@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ftkit.client.resources import STATUSES
-from ftkit.server.lifecycle import FINAL, UNFINISHED
+from ftkit.server.objects import FINAL, UNFINISHED
 from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 from support.models import MINI

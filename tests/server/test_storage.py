@@ -16,12 +16,13 @@ import pytest
 
 from ftkit.cli import run
 from ftkit.cli.options import Size
-from ftkit.server import files, lifecycle
+from ftkit.server import files, lifecycle, limits
 from ftkit.server.cleanup import collect_garbage
 from ftkit.server.database import Database
 from ftkit.server.errors import LimitReachedError, QuotaError
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
+from ftkit.server.scheduling import Capacity
 from ftkit.server.storage import Allowance, Disk, SizeLimit, StorageLimits, quota_exceeded
 from ftkit.server.supervisor import Supervisor
 from support.disk import small_file_system
@@ -208,7 +209,7 @@ def test_a_job_is_not_trained_on_a_full_disk_but_fails(store: Database, tmp_path
     id = create_job(store)
     store.change(JobObject, id, lambda job: setattr(job, "status", "queued"))
     folder = Folder(tmp_path, StorageLimits(reserve=1 << 60))
-    supervisor = Supervisor(store, folder, max_jobs=1)
+    supervisor = Supervisor(store, folder, Capacity(1))
     supervisor._start_processes("train")
     job = store.get(JobObject, id)
     assert job
@@ -285,12 +286,12 @@ def test_the_number_of_files_jobs_and_pauses_is_bounded(
     store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = create_job(store)
-    monkeypatch.setattr(lifecycle, "MAX_PAUSES", 1)
+    monkeypatch.setattr(limits, "MAX_PAUSES", 1)
     lifecycle.apply_action(store, id, "t", "pause")
     lifecycle.apply_action(store, id, "t", "resume")
     with pytest.raises(LimitReachedError, match="paused at most 1 times"):
         lifecycle.apply_action(store, id, "t", "pause")
-    monkeypatch.setattr(lifecycle, "MAX_JOBS", 1)
+    monkeypatch.setattr(limits, "MAX_JOBS", 1)
     with pytest.raises(LimitReachedError, match="has 1 jobs, the maximum"):
         create_job(store)
     monkeypatch.setattr(files, "MAX_FILES", 1)

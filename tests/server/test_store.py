@@ -10,6 +10,7 @@ from ftkit.server import lifecycle
 from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
 from ftkit.server.errors import ConflictError, InvalidRequestError, LimitReachedError
+from ftkit.server.limits import TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.objects import CheckpointObject, EventObject, JobObject, ModelObject
 from ftkit.server.objects import FileObject as StoredFile
@@ -73,16 +74,13 @@ def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store
     assert lifecycle.apply_action(store, id, "t", "resume").status == "validating_files"
 
 
-def test_the_queue_of_a_tenant_is_bounded(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MAX_UNFINISHED", 2)
+def test_the_queue_of_a_tenant_is_bounded(store: Database) -> None:
     create_job(store)
-    lifecycle.create_job(
-        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
-    )
-    with pytest.raises(LimitReachedError) as error:
-        lifecycle.create_job(
-            store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
-        )
+    models, body = ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1")
+    two = TenantLimits(unfinished=2)
+    lifecycle.create_job(store, models, body, "t", two)
+    with pytest.raises(LimitReachedError, match="has 2 unfinished jobs, the maximum") as error:
+        lifecycle.create_job(store, models, body, "t", two)
     assert ERRORS[type(error.value)][0] == 429
 
 

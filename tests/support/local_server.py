@@ -23,6 +23,7 @@ RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
+from ftkit.server.limits import TenantLimits
 from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run
@@ -56,6 +57,8 @@ settings = ServerSettings(
     answers=s["answers"],
     answers_key=s["answers_key"],
     runner=runner,
+    limits=TenantLimits(**s["limits"]),
+    shared_priorities=s["shared_priorities"],
 )
 cluster = RaySettings(**s["cluster"]) if s["cluster"] else None
 run(settings, "127.0.0.1", s["port"], print, cluster=cluster)
@@ -123,6 +126,8 @@ class LocalServer:
         cluster: dict[str, str] | None = None,
         port: int = 0,
         runner: dict[str, Any] | None = None,
+        limits: dict[str, int] | None = None,
+        shared_priorities: bool = False,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -141,6 +146,8 @@ class LocalServer:
             "port": port,
             "runner": runner,
             "path": sys.path if runner else [],
+            "limits": limits or {},
+            "shared_priorities": shared_priorities,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -21,7 +21,9 @@ async def create(request: Request) -> Response:
     """Create a job."""
     service, tenant = get_context(request)
     body = await read_json(request, JobBody)
-    job = await run_in_threadpool(create_job, service.database, service.models, body, tenant)
+    job = await run_in_threadpool(
+        create_job, service.database, service.models, body, tenant, service.limits
+    )
     return json_response(job.public())
 
 

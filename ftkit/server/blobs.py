@@ -1,0 +1,29 @@
+"""Contents of files that no file or job needs any more."""
+
+from __future__ import annotations
+
+from ftkit.server.database import Database
+from ftkit.server.folder import Folder
+from ftkit.server.objects import FileObject, JobObject, JobStatus
+
+BEFORE_LINKS: tuple[JobStatus, ...] = ("validating_files", "paused")
+"""Statuses of jobs that may have to link their blobs, unless their files have been validated."""
+
+
+def remove_unused_blob(database: Database, folder: Folder, sha256: str) -> None:
+    """Remove a blob that no file has and that no job is going to read."""
+    with database.transaction():
+        if not database.exists(FileObject, sha256=sha256) and not _is_needed(database, sha256):
+            folder.blob(sha256).unlink(missing_ok=True)
+
+
+def _is_needed(database: Database, sha256: str) -> bool:
+    return any(
+        database.exists(JobObject, *BEFORE_LINKS, valid=False, **{f"files.{name}": sha256})
+        for name in ("training", "validation")
+    )
+
+
+def jobs_needing_blobs(database: Database) -> list[JobObject]:
+    """Return the jobs that still have to link their blobs, as they do when these are checked."""
+    return database.matching(JobObject, *BEFORE_LINKS, valid=False)

@@ -1,0 +1,122 @@
+"""Queue of the jobs that wait for a process, in the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from ftkit.server.database import Database
+from ftkit.server.lifecycle import add_event
+from ftkit.server.objects import JobObject, JobStatus, TurnObject
+from ftkit.server.scheduling import Capacity, WaitingJob, choose_job, explain_wait
+
+EXPLAIN_SECONDS = 1.0
+"""Seconds between looks at the reasons why jobs wait."""
+
+MAX_EXPLANATIONS = 20
+"""Maximum number of events of a job with such reasons, since reasons can alternate."""
+
+MAX_EXPLAINED = 100
+"""Maximum number of jobs whose reasons are recorded at a time."""
+
+
+class JobQueue:
+    """Jobs that wait for a process, in the order of their turns. Only one thread may use it.
+
+    The last turns of the tenants are stored, so a restarted service continues in the same order.
+    Each method loads at most one job of each tenant, however many wait.
+
+    Args:
+        database: Database of the service.
+        status: Status of the waiting jobs.
+        capacity: Number of processes that may run.
+    """
+
+    def __init__(self, database: Database, status: JobStatus, capacity: Capacity) -> None:
+        self._database, self._status = database, status
+        self.capacity = capacity
+        turns = database.matching(TurnObject, waiting_status=status)
+        self._turns = {turn.tenant: turn.number for turn in turns}
+        self._reasons: dict[str, str] = {}
+        self._next_look = 0.0
+
+    def take(
+        self,
+        running: Mapping[str, int],
+        excluded: Collection[str],
+        has_room: Callable[[JobObject], bool] = lambda job: True,
+    ) -> JobObject | None:
+        """Return the job to start next, and record the turn of its tenant.
+
+        Args:
+            running: Number of processes of each tenant.
+            excluded: Ids of jobs that have a process already, or cannot have one.
+            has_room: Returns True if a job can be started. If not, it keeps its turn.
+
+        Returns:
+            None if no job waits or may be started.
+        """
+        if sum(running.values()) >= self.capacity.total:
+            return None
+        chosen = choose_job(self._waiting(excluded), running, self._turns, self.capacity)
+        next_job = self._database.get(JobObject, chosen.id) if chosen else None
+        if chosen is None or next_job is None or not has_room(next_job):
+            return None
+        turn = TurnObject.of(self._status, chosen.tenant, max(self._turns.values(), default=0) + 1)
+        with self._database.transaction():
+            self._database.remove(TurnObject, turn.id)
+            self._database.add(turn)
+            job = self._database.change(JobObject, chosen.id, _forget_reason)
+        self._turns[chosen.tenant] = turn.number
+        self._reasons.pop(chosen.id, None)
+        return job
+
+    def explain(self, running: Mapping[str, int], excluded: Collection[str]) -> None:
+        """Add an event to the first job of each tenant if it waits for a new reason.
+
+        Args:
+            running: Number of processes of each tenant.
+            excluded: Ids of jobs that have a process already.
+        """
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + EXPLAIN_SECONDS
+        reasons = {
+            job.id: explain_wait(job, running, self.capacity) for job in self._waiting(excluded)
+        }
+        new = [id for id, reason in reasons.items() if self._reasons.get(id, "") != reason]
+        if not new:
+            return
+        del new[MAX_EXPLAINED:]
+        with self._database.transaction():
+            for id in new:
+                self._explain(id, reasons[id])
+        waiting = {id: reason for id, reason in self._reasons.items() if id in reasons}
+        self._reasons = waiting | {id: reasons[id] for id in new}
+
+    def _explain(self, id: str, reason: str) -> None:
+        is_new = False
+
+        def edit(job: JobObject) -> bool:
+            nonlocal is_new
+            is_new = job.status == self._status and reason not in ("", job.wait_reason)
+            is_new = is_new and job.explanations < MAX_EXPLANATIONS
+            if is_new:
+                job.wait_reason, job.explanations = reason, job.explanations + 1
+            return is_new
+
+        job = self._database.change(JobObject, id, edit)
+        if job and is_new:
+            add_event(self._database, id, job.tenant, f"The job waits: {reason}")
+
+    def _waiting(self, excluded: Collection[str]) -> list[WaitingJob]:
+        """Return the first waiting job of each tenant."""
+        rows = self._database.first_in_queue(JobObject, self._status, excluded)
+        return [WaitingJob(*row) for row in rows]
+
+
+def _forget_reason(job: JobObject) -> bool:
+    """Forget why a job waited. Return False if it did not wait."""
+    waited = bool(job.wait_reason)
+    job.wait_reason = ""
+    return waited

@@ -1,0 +1,296 @@
+"""Tokens of attempts: what they give access to, and that only the current one may write."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ftkit.server.attempts import (
+    adopt_checkpoint,
+    commit_checkpoint,
+    end_attempt,
+    hash_token,
+    last_checkpoint,
+    new_attempt,
+    remove_old_checkpoints,
+)
+from ftkit.server.database import Database
+from ftkit.server.errors import StaleAttemptError
+from ftkit.server.folder import Folder
+from ftkit.server.objects import EventObject, JobObject
+from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing, connect_reports
+from ftkit.server.reports import DatabaseReports, JobEvent
+from ftkit.server.runner import Attempt, worker_environment
+from support.local_server import LocalServer
+from support.server_requests import create_job
+
+EVENT = JobEvent(key="train 1", message="Step 1", data={"step": 1, "train_loss": 2.0})
+
+
+def queued_job(store: Database) -> str:
+    id = create_job(store)
+    store.change(JobObject, id, lambda job: setattr(job, "status", "queued"))
+    return id
+
+
+def begin(store: Database, folder: Folder, id: str) -> tuple[Attempt, DatabaseReports]:
+    attempt = new_attempt(store, id)
+    assert attempt
+    reports = DatabaseReports(store, folder, id, hash_token(attempt.token))
+    reports.begin()
+    return attempt, reports
+
+
+def test_only_the_hash_of_a_token_is_stored(store: Database, tmp_path: Path) -> None:
+    id = queued_job(store)
+    attempt = new_attempt(store, id)
+    assert attempt
+    store.checkpoint()
+    assert attempt.token.encode() not in (tmp_path / "service.db").read_bytes()
+    job = store.get(JobObject, id)
+    assert job
+    assert (job.attempt, job.handle, job.token_hash) == (
+        1,
+        f"{id}-1",
+        hash_token(attempt.token),
+    )
+
+
+def test_a_job_that_is_not_queued_gets_no_attempt(store: Database) -> None:
+    id = queued_job(store)
+    store.change(JobObject, id, lambda job: setattr(job, "status", "cancelled"))
+    assert new_attempt(store, id) is None
+
+
+@pytest.mark.parametrize("end", ["another attempt", "its end", "the end of the job"])
+def test_a_stale_attempt_writes_nothing(end: str, store: Database, tmp_path: Path) -> None:
+    id, folder = queued_job(store), Folder(tmp_path)
+    _, reports = begin(store, folder, id)
+    if end == "its end":
+        end_attempt(store, id)
+    else:
+        status = "queued" if end == "another attempt" else "cancelled"
+        store.change(JobObject, id, lambda job: setattr(job, "status", status))
+        assert bool(new_attempt(store, id)) == (status == "queued")
+    before = store.children(EventObject, id)
+    for write in (
+        reports.begin,
+        lambda: reports.add_event(EVENT),
+        lambda: reports.commit(3),
+        lambda: reports.publish(3, {}),
+    ):
+        with pytest.raises(StaleAttemptError):
+            write()
+    if end == "the end of the job":
+        assert reports.beat() == "cancel"
+        folder.adapter(id, 3).mkdir(parents=True)
+        reports.succeed(3, 10)
+    else:
+        with pytest.raises(StaleAttemptError):
+            reports.beat()
+    assert store.children(EventObject, id) == before
+
+
+def test_an_event_that_arrives_again_is_there_once(store: Database, tmp_path: Path) -> None:
+    _, reports = begin(store, Folder(tmp_path), id := queued_job(store))
+    before = len(store.children(EventObject, id))
+    for _ in range(2):
+        reports.add_events([EVENT, JobEvent(key="devices", message="Training on 2 devices")])
+    assert len(store.children(EventObject, id)) == before + 2
+
+
+def save(folder: Folder, id: str, attempt: int, step: int, complete: bool = True) -> Path:
+    path = folder.attempt_checkpoints(id, attempt) / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    if complete:
+        (path / "trainer_state.json").write_text(json.dumps({"attempt": attempt}))
+    return path
+
+
+def test_a_saved_state_is_moved_out_of_reach_of_its_attempt(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    source = save(folder, "j", 1, 3)
+    for _ in range(2):  # the second time, the first answer was lost
+        assert commit_checkpoint(folder, "j", 1, 3)
+    assert not source.exists()
+    last = last_checkpoint(folder.checkpoints("j"))
+    assert last
+    assert last.name == "checkpoint-3"
+    assert not commit_checkpoint(folder, "j", 1, 6)
+
+
+def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for step in (5, 10, 15):
+        save(folder, "j", 1, step)
+        commit_checkpoint(folder, "j", 1, step)
+    remove_old_checkpoints(folder, "j")
+    assert {path.name for path in folder.checkpoints("j").iterdir()} == {
+        "checkpoint-10",
+        "checkpoint-15",
+    }
+
+
+def test_a_state_that_the_previous_attempt_saved_and_did_not_report_is_taken_over(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(tmp_path)
+    save(folder, "j", 1, 40)  # of an attempt that was replaced long ago
+    save(folder, "j", 2, 10)
+    save(folder, "j", 2, 12, complete=False)
+    save(folder, "j", 3, 1)
+    adopt_checkpoint(folder, "j", 3)
+    last = last_checkpoint(folder.checkpoints("j"))
+    assert last
+    assert last.name == "checkpoint-10"
+    assert [path.name for path in folder.attempts("j").iterdir()] == ["3"]
+
+
+def test_an_older_state_does_not_replace_a_newer_one(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    save(folder, "j", 1, 20)
+    commit_checkpoint(folder, "j", 1, 20)
+    save(folder, "j", 1, 10)
+    adopt_checkpoint(folder, "j", 2)
+    assert [path.name for path in folder.checkpoints("j").iterdir()] == ["checkpoint-20"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A service with an API key and a runner, which starts nothing."""
+    folder = tmp_path_factory.mktemp("remote")
+    (folder / "runner").mkdir()
+    (folder / "runner" / "waits").touch()
+    runner = {"folder": str(folder / "runner"), "url": "http://127.0.0.1:1", "command": ["true"]}
+    with LocalServer(folder / "data", keys=("key-a",), runner=runner, max_jobs=0) as server:
+        yield server
+
+
+@pytest.fixture
+def current(server: LocalServer) -> Iterator[tuple[str, str]]:
+    """A job that is being trained, and the token of its attempt."""
+    store = Database(Folder(server.folder).database)
+    id = queued_job(store)
+    attempt = new_attempt(store, id)
+    assert attempt
+    yield id, attempt.token
+    store.change(JobObject, id, lambda job: setattr(job, "status", "cancelled"))
+    store.close()
+
+
+def post(server: LocalServer, path: str, token: str, body: Any = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+    url = server.url.removesuffix("/v1")
+    with httpx.Client() as client:
+        return client.post(f"{url}{path}", headers=headers, content=data)
+
+
+def test_a_token_gives_access_to_its_job_only(
+    server: LocalServer, current: tuple[str, str]
+) -> None:
+    id, token = current
+    assert post(server, f"/internal/jobs/{id}/spec", token).json()["job"]["id"] == id
+    answer = post(server, f"/internal/jobs/{id}/beat", token)
+    assert (answer.status_code, answer.json()) == (200, {"command": "continue"})
+    other = queued_job(Database(Folder(server.folder).database))
+    assert post(server, f"/internal/jobs/{other}/beat", token).status_code == 409
+    for path in ("/v1/files", "/v1/fine_tuning/jobs", f"/v1/fine_tuning/jobs/{id}/cancel"):
+        assert post(server, path, token).status_code == 401
+
+
+def test_the_job_that_a_worker_gets_has_no_secrets(
+    server: LocalServer, current: tuple[str, str]
+) -> None:
+    id, token = current
+    text = post(server, f"/internal/jobs/{id}/spec", token).text
+    assert "token_hash" not in text
+    assert hash_token(token) not in text
+    assert "tenant" not in text
+
+
+@pytest.mark.parametrize("end", ["spec", "beat", "events", "checkpoint", "done"])
+@pytest.mark.parametrize("key", ["key-a", "", "ftattempt-x"])
+def test_no_api_key_gives_access_to_a_worker_s_routes(
+    end: str, key: str, server: LocalServer, current: tuple[str, str]
+) -> None:
+    assert post(server, f"/internal/jobs/{current[0]}/{end}", key).status_code == 401
+
+
+def test_a_wrong_token_does_not_tell_whether_a_job_exists(
+    server: LocalServer, current: tuple[str, str]
+) -> None:
+    wrong = f"ftattempt-{'0' * 64}"
+    answers = [
+        post(server, f"/internal/jobs/{id}/beat", wrong) for id in (current[0], "ftjob-none")
+    ]
+    assert [answer.status_code for answer in answers] == [409, 409]
+    assert answers[0].content == answers[1].content
+
+
+def test_messages_are_limited_in_size(server: LocalServer, current: tuple[str, str]) -> None:
+    id, token = current
+    assert post(server, f"/internal/jobs/{id}/events", token, b" " * 2_000_000).status_code == 413
+    without_key = {"events": [{"key": "", "message": "x"}]}
+    assert post(server, f"/internal/jobs/{id}/events", token, without_key).status_code == 400
+
+
+def test_a_service_without_a_runner_has_no_such_routes(tmp_path: Path) -> None:
+    with LocalServer(tmp_path / "data") as server:
+        assert post(server, "/internal/jobs/x/beat", f"ftattempt-{'0' * 64}").status_code == 404
+
+
+def test_a_refused_report_is_raised_with_its_reason(
+    server: LocalServer, current: tuple[str, str]
+) -> None:
+    id, token = current
+    reports = HttpReports(server.url.removesuffix("/v1"), id, token)
+    start = reports.begin()
+    assert (start.job.id, start.is_remote) == (id, True)
+    with pytest.raises(RefusedReportError, match="do not share one data folder"):
+        reports.commit(3)
+
+
+def test_a_stale_process_ends_at_its_first_report(
+    server: LocalServer, current: tuple[str, str]
+) -> None:
+    ended = threading.Event()
+    wrong = f"ftattempt-{'0' * 64}"
+    url = server.url.removesuffix("/v1")
+    reports = HttpReports(url, current[0], wrong, end=lambda code: ended.set())
+    with pytest.raises(RefusedReportError):
+        reports.begin()
+    assert ended.is_set()
+
+
+def test_a_service_that_cannot_be_reached_is_lost_after_a_while() -> None:
+    timing = Timing(beat=0.1, lost=0.3, answer=0.2, backoff=0.05)
+    reports = HttpReports("http://127.0.0.1:9", "ftjob-x", "t", timing)
+    assert reports.beat() == "continue"
+    deadline = threading.Event()
+    while reports.beat() == "continue":
+        assert not deadline.wait(0.05)
+    assert reports.is_lost
+    reports.commit(3)  # the next attempt finds the state
+
+
+def test_the_environment_of_a_worker_connects_it(
+    server: LocalServer, current: tuple[str, str]
+) -> None:
+    id, token = current
+    url = server.url.removesuffix("/v1")
+    environment = worker_environment(url, Attempt(id, 1, token))
+    assert connect_reports(environment).begin().job.id == id
+    del environment["FTKIT_JOB_TOKEN"]
+    with pytest.raises(SystemExit, match="needs the environment variable FTKIT_JOB_TOKEN"):
+        connect_reports(environment)
+    with pytest.raises(SystemExit, match="must begin with http"):
+        connect_reports({**environment, "FTKIT_JOB_TOKEN": "t", "FTKIT_JOB_URL": "file:///x"})
+    assert os.environ.get("FTKIT_JOB_TOKEN") is None
