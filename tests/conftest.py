@@ -56,7 +56,7 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     """A home and a working folder of its own, no settings or keys in the environment, and no way to the network."""
     for name in set(os.environ) - {"FTKIT_PURE_PYTHON"}:  # which holds for the whole run
         if (
-            name.startswith("FTKIT_")
+            name.startswith(("FTKIT_", "AWS_", "AZURE_", "GOOGLE_"))
             or name.endswith("_API_KEY")
             or name in ("NO_COLOR", "FORCE_COLOR")
         ):

@@ -14,6 +14,7 @@ from ftkit.cli.completers import add_completion
 from ftkit.cli.examples import EXAMPLES
 from ftkit.cli.renamed import add_former_names
 from ftkit.cli.terminal import output_file, preferences, show_logs, write
+from ftkit.cli.urls import refuse_urls
 from ftkit.errors import UsageError, did_you_mean
 
 COLORS = {"auto": None, "always": True, "never": False}
@@ -130,6 +131,13 @@ class Command(click.Command):
         if not ctx.resilient_parsing:
             add_former_names(parser, ctx)
         return parser
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, and refuse URLs where only local files can be named."""
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            refuse_urls(ctx, ctx.meta.get(OUTPUT_FILE_KEY))
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Its output may go to a file, which is not written after an error."""

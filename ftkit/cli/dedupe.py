@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ftkit._atomic import atomic_replace, check_writable
 from ftkit.cli.command import Command
 from ftkit.cli.inputs import expand
 from ftkit.cli.preparing import check_outputs, check_prepared, preparing, write_prepared
+from ftkit.prepare.outputs import check_target, open_outputs
 
 if TYPE_CHECKING:
     from ftkit.prepare.audit import Audit
@@ -110,9 +110,9 @@ def dedupe(
     if duplicates:
         outputs = [duplicates, *(options[name] for name in OUTPUTS if options[name])]
         check_outputs(outputs, [*expand(files), *others])
-        check_writable(duplicates)
+        check_target(duplicates)
     code = write_prepared(files, run, options, others=others)
     if duplicates and (options["rejects"] or not audits[0].total("rejected")):
-        with atomic_replace(duplicates) as temporary, temporary.open("wb") as file:
-            file.writelines(lines.read())
+        with open_outputs() as written:
+            written.open(duplicates).writelines(lines.read())
     return code

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ftkit.cli.inputs import FORMATS, one_file, progress
-from ftkit.cli.options import Configured, Epochs, on_day, option, output_option
+from ftkit.cli.options import Configured, Epochs, engine_option, on_day, option, output_option
 from ftkit.cli.output import print_warning, terminal_width
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError, os_error_message
@@ -98,6 +98,7 @@ EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrup
     metavar="N",
     help="Number of processes for large files.  [default: one per processor]",
 )
+@engine_option
 def estimate(
     file: str,
     models: Sequence[str],
@@ -110,7 +111,8 @@ def estimate(
 ) -> int:
     """Estimate the cost of training on FILE: tokens, epochs and price, each with its source.
 
-    FILE is JSON Lines (.jsonl, .jsonl.gz), or - for standard input.
+    FILE is JSON Lines (.jsonl, .jsonl.gz), a URL such as s3://bucket/data.jsonl, or - for standard
+    input.
     """
     from ftkit.catalog import load_catalog
     from ftkit.estimation.quote import quote
@@ -124,7 +126,8 @@ def estimate(
         raise UsageError("--model and --all-models exclude each other; give one of the two")
     if base_prompt is not None and options["requests"] is None:
         options["requests"] = 1000
-    with one_file(file) as (path, name), progress([path], quiet=False) as advance:
+    inputs = one_file(file, options["engine"])
+    with inputs as (path, name), progress([path], quiet=False) as advance:
         options |= {
             "base_prompt": _read_prompt(base_prompt),
             "catalog": load_catalog(facts),

@@ -16,6 +16,8 @@ from ftkit._text import shorten
 from ftkit.cli.command import refuse_output_over_input
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import clean, console, preferences
+from ftkit.dataset.object_location import RemoteObject, is_url
+from ftkit.dataset.object_ranges import find_objects
 from ftkit.errors import FileError, FtkitError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -43,14 +45,17 @@ def expand(files: Sequence[str], recurse: bool = False) -> list[str]:
     """Return the files that the arguments name, with patterns expanded and without duplicates.
 
     Args:
-        files: Names, patterns, or - for standard input.
+        files: Names, URLs, patterns of both, or - for standard input.
         recurse: Replace folders by the datasets below them.
 
     Raises:
-        FileError: A pattern or a folder has no file.
+        FileError: A pattern or a folder has no file, or there is no such object.
     """
     paths: list[str] = []
     for name in files:
+        if is_url(name):
+            paths.extend(find_objects(name))
+            continue
         if recurse and os.path.isdir(name):
             paths.extend(_datasets_below(name))
         elif name == "-" or os.path.exists(name) or not glob.has_magic(name):
@@ -93,7 +98,7 @@ def _datasets_below(top: str) -> list[str]:
 
 @contextmanager
 def local_files(
-    files: Sequence[str], recurse: bool = False
+    files: Sequence[str], recurse: bool = False, engine: str = "local"
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Yield the paths to read, and the names to show for those that are temporary copies.
 
@@ -103,6 +108,10 @@ def local_files(
     Args:
         files: Names, patterns, or - for standard input.
         recurse: Replace folders by the datasets below them.
+        engine: The engine that reads the files; only `local` reads streams.
+
+    Raises:
+        UsageError: A cluster cannot read a stream.
     """
     paths = expand(files, recurse)
     refuse_output_over_input(paths)
@@ -110,6 +119,11 @@ def local_files(
     if not streams:
         yield paths, {}
         return
+    if engine != "local":
+        raise UsageError(
+            f"{streams[0]} is a stream, which only this machine can read, so --engine {engine} "
+            "cannot; write it to a file on a path that all nodes share, or to object storage"
+        )
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
         copies = {path: os.path.join(folder, f"{number:06}") for number, path in enumerate(streams)}
         for path, copy in copies.items():
@@ -152,13 +166,13 @@ def must_be_plain(*files: str | None) -> None:
 
 
 @contextmanager
-def one_file(name: str) -> Iterator[tuple[str, str]]:
+def one_file(name: str, engine: str = "local") -> Iterator[tuple[str, str]]:
     """Yield the path of one file, and the name to show for it.
 
     Raises:
         UsageError: The name is a pattern that matches several files.
     """
-    with local_files([name]) as (paths, names):
+    with local_files([name], engine=engine) as (paths, names):
         if len(paths) > 1:
             raise UsageError(f"{name!r} matches {len(paths)} files, but only one is allowed")
         yield paths[0], names.get(paths[0], paths[0])
@@ -180,7 +194,7 @@ def progress(
         Function to call with the name of a file and the number of bytes done since the last call,
         or None without a progress bar. The bar appears with the first call.
     """
-    total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+    total = sum(map(_size, paths))
     if quiet or preferences.is_quiet or total < min_size or not sys.stderr.isatty():
         yield None
         return
@@ -209,6 +223,13 @@ def progress(
             )
 
         yield advance
+
+
+def _size(path: str) -> int:
+    """Return the size of a file or an object in bytes, or 0 if it is not known."""
+    if isinstance(path, RemoteObject):
+        return path.size
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 @contextmanager

@@ -35,9 +35,14 @@ def show_live(updates: Iterable[Update]) -> Job:
 
 
 class View:
-    """State of a job as it is shown."""
+    """State of a job as it is shown.
 
-    def __init__(self) -> None:
+    Args:
+        event_count: Number of events that are shown: the latest.
+    """
+
+    def __init__(self, event_count: int = EVENT_COUNT) -> None:
+        self._event_count = event_count
         self.job: Job | None = None
         self.events: list[Event] = []
         self.losses: dict[str, list[float]] = {}
@@ -56,13 +61,17 @@ class View:
                 loss = event.data.get(name)
                 if is_plottable(loss):
                     self.losses.setdefault(name, []).append(float(loss))
-        self.events = [*self.events, *update.events][-EVENT_COUNT:]
+        self.events = [*self.events, *update.events][-self._event_count :]
 
     def render(self, width: int) -> Group:
         """Return the view for a terminal of this width."""
+        return Group(self.summary(), *self._details(width) if self.job else ())
+
+    def summary(self) -> Text:
+        """Return the line with the status of the job."""
         if self.job is None:
-            return Group(_text(self.error or "looking up the job ..."))
-        return Group(_text_of_job(self.job, self._progress()), *self._details(width))
+            return _text(self.error or "looking up the job ...")
+        return _text_of_job(self.job, self._progress())
 
     def _progress(self) -> str:
         if not self.step:

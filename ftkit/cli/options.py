@@ -339,6 +339,20 @@ def output_format(*formats: str) -> Callable[[Callable[..., Any]], Callable[...,
     )
 
 
+def engine_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--engine`.
+
+    No setting chooses it: whoever controls a cluster can run code on the machine that connects.
+    """
+    return click.option(
+        "--engine",
+        metavar="ENGINE",
+        default="local",
+        show_default=True,
+        help="local for processes of this machine; ray, or ray=HOST:PORT, for a Ray cluster.",
+    )(command)
+
+
 def open_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--open`: open the page that the command wrote."""
     help = "Open the page in the web browser."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
@@ -11,6 +12,8 @@ from ftkit.cli.inputs import progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import REPORTS
 from ftkit.cli.terminal import preferences, write, write_json
+from ftkit.dataset.object_location import is_url
+from ftkit.errors import UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: losses, leaks, rejected rows, errors in the outputs, or "
@@ -26,13 +29,20 @@ EXIT_CODES = (
     help="Write nothing, and exit with code 1 if an output is missing or would change.",
 )
 @click.option(
+    "--write-to",
+    multiple=True,
+    metavar="URL",
+    help="Let the recipe write to URL and to what is below it, such as s3://bucket/data; "
+    "repeatable.  [default: local files below the recipe or the current folder only]",
+)
+@click.option(
     "--report",
     type=click.Choice(REPORTS),
     default="text",
     show_default=True,
     help="Format of the report.",
 )
-def prepare(recipe: str, check: bool, report: str) -> int:
+def prepare(recipe: str, check: bool, write_to: Sequence[str], report: str) -> int:
     """Run the steps that RECIPE lists, and validate the result.
 
     RECIPE is a TOML file with sources, steps such as convert, dedupe and split, and outputs.
@@ -43,9 +53,12 @@ def prepare(recipe: str, check: bool, report: str) -> int:
     from ftkit.prepare.recipe.run import run
     from ftkit.report.recipe import render_recipe_text
 
-    contents = read_recipe(recipe)
+    for url in write_to:
+        if not is_url(url):
+            raise UsageError(f"`write_to` must be a URL, such as s3://bucket/data, not {url!r}")
+    contents = read_recipe(recipe, write_to)
     for path in contents.targets().values():
-        refuse_output_over_settings(str(path))
+        refuse_output_over_settings(path)
     with progress(list(contents.names), quiet=False, action="reading") as advance:
         result = run(contents, check, advance or (lambda name, size: None))
     if report == "json":

@@ -17,6 +17,7 @@ from ftkit.cli.command import ERROR_CODE, STDOUT, refuse_output_over_settings
 from ftkit.cli.inputs import local_files, progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
+from ftkit.dataset.object_location import is_url
 from ftkit.dataset.reader import FileRanges, is_compressed
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
@@ -61,7 +62,8 @@ def output_options(command: Callable[..., Any], *further: Callable[..., Any]) ->
             "--output-file",
             "-o",
             metavar="FILE",
-            help="Write the data to FILE when it is complete.  [default: standard output]",
+            help="Write the data to FILE, or to an object if it is a URL, when it is complete.  "
+            "[default: standard output]",
         ),
     ]
     for add in options:
@@ -135,16 +137,16 @@ def write_prepared(
         local_files(files) as (paths, names),
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
     ):
-        outputs = [*map(str, extra.values()), *([target] if target else [])]
+        outputs = [*extra.values(), *([target] if target else [])]
         check_outputs(outputs, [*others, *(() if is_in_place else paths)])
-        path = Path(target or Path(folder, "output"))
+        path = target or str(Path(folder, "output"))
         prepared = prepare(paths)
         prepared.audit.names = names
         with showing_progress(paths, prepared.audit):
             is_written = prepared.write(path, **extra)
-        checked = check(str(path), target) if check and is_written else NO_CHECK
+        checked = check(path, target) if check and is_written else NO_CHECK
         if is_written and not target:
-            copy_to_stdout(path)
+            copy_to_stdout(Path(path))
     audit = prepared.audit
     write_report(audit, target, options["report"], checked, is_written)
     if not is_written:
@@ -154,9 +156,9 @@ def write_prepared(
     return 1 if audit.has_findings or not checked.is_ok else 0
 
 
-def named_files(options: dict[str, Any], *names: str) -> dict[str, Path]:
-    """Return the paths that some options name, without the options that are not set."""
-    return {name: Path(options[name]) for name in names if options[name]}
+def named_files(options: dict[str, Any], *names: str) -> dict[str, str]:
+    """Return the paths and URLs that some options name, without the options that are not set."""
+    return {name: options[name] for name in names if options[name]}
 
 
 @contextmanager
@@ -270,6 +272,8 @@ def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | N
         return None if output == STDOUT else output
     if output:
         raise UsageError("--in-place and --output-file exclude each other")
+    if any(map(is_url, files)):
+        raise UsageError("--in-place replaces local files only; use -o with another URL")
     if len(files) != 1 or not os.path.isfile(files[0]):
         raise UsageError("--in-place needs exactly one regular file")
     if is_compressed(files[0]):
@@ -292,11 +296,12 @@ def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:
     Raises:
         FileError: It is a file descriptor.
     """
-    for output in outputs:
-        refuse_descriptor(output)
+    paths = [output for output in outputs if not is_url(output)]
+    for path in paths:
+        refuse_descriptor(path)
     refuse_overwriting(outputs, inputs)
-    for output in outputs:
-        refuse_output_over_settings(output)
+    for path in paths:
+        refuse_output_over_settings(path)
 
 
 def copy_to_stdout(path: Path) -> None:

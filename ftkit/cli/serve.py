@@ -196,7 +196,9 @@ def serve(
             f"ftkit serve needs more packages ({missing} is missing); install them with:"
             f" {install_command('local')}"
         )
+    from ftkit.cli.serve_view import live_view
     from ftkit.server.app import ServerSettings
+    from ftkit.server.folder import Folder
     from ftkit.server.limits import TenantLimits
     from ftkit.server.recipes import load_recipes
     from ftkit.server.run import run
@@ -220,7 +222,8 @@ def serve(
         limits=TenantLimits(max_jobs_per_key, max_unfinished_per_key),
         shared_priorities=shared_priorities,
     )
-    run(settings, host, port, print_note, any_port, cluster)
+    with live_view(Folder(folder)) as notify:
+        run(settings, host, port, notify, any_port, cluster)
 
 
 def _split(text: str) -> tuple[str, ...]:

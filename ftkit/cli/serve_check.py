@@ -26,7 +26,7 @@ SHOWN = 3
 
 @click.command(cls=Command)
 @click.argument("base")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, metavar="[FILE]")
 @option(
     "--limit",
     "-n",
@@ -36,7 +36,7 @@ SHOWN = 3
 )
 @recipe_option
 @output_option
-def check(base: str, file: Path | None, limit: int | None, recipes: str | None, output: str) -> int:
+def check(base: str, file: str | None, limit: int | None, recipes: str | None, output: str) -> int:
     """Show what a base model supports, and what it learns from a file.
 
     BASE is ftkit/smoke, a model of the Hugging Face hub, or a folder. The text of an example is
@@ -55,7 +55,7 @@ def check(base: str, file: Path | None, limit: int | None, recipes: str | None, 
     folder = str(Path(base).absolute()) if Path(base).is_dir() else base
     inspector = BaseInspector(folder, load_recipes(recipes))
     result = inspector.check()
-    examples = inspector.check_file(file) if file else iter(())
+    examples = inspector.check_file(Path(file)) if file else iter(())
     if output == "json":
         shown = list(_limited(examples, limit))
         print_json({**to_builtins(result), "examples": to_builtins(shown)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ from ftkit.cli.preparing import (
     warn_withheld,
 )
 from ftkit.cli.terminal import write, write_json
+from ftkit.dataset.object_location import is_url
+from ftkit.dataset.reader import check_readable
 from ftkit.errors import UsageError
 from ftkit.prepare.file_formats.parquet import PARQUET
 
@@ -128,22 +131,20 @@ def split(files: Sequence[str], **options: Any) -> int:
 
     prefix, report = options.pop("output_prefix"), options.pop("report")
     extra = named_files(options, *OUTPUTS)
+    lock = Path(extra["lock"]) if "lock" in extra else None
     chosen = SplitOptions(**{name: options[name] for name in options if name not in OUTPUTS})
     beginning, suffix = _output_name(prefix or _prefix(files))
     targets = {subset: f"{beginning}.{subset}{suffix}" for subset in chosen.names}
     if not prefix:
         _refuse_existing(targets.values(), beginning)
     with local_files(files) as (paths, names):
-        check_outputs([*map(str, extra.values()), *targets.values()], paths)
+        check_outputs([*extra.values(), *targets.values()], paths)
         audit = Audit()
         audit.names = names
         with showing_progress(paths, audit):
-            result = split_files(paths, chosen, audit, extra.get("lock"))
+            result = split_files(paths, chosen, audit, lock)
         is_written = result.write(
-            {name: Path(path) for name, path in targets.items()},
-            map=extra.get("map"),
-            rejects=extra.get("rejects"),
-            lock=extra.get("lock"),
+            targets, map=extra.get("map"), rejects=extra.get("rejects"), lock=lock
         )
     _print_report(result, targets if is_written else {}, report)
     if not is_written:
@@ -153,6 +154,10 @@ def split(files: Sequence[str], **options: Any) -> int:
 
 
 def _prefix(files: Sequence[str]) -> str:
+    if any(map(is_url, files)):
+        raise UsageError("`output_prefix` is needed for files with URLs, such as -o train")
+    if len(files) == 1 and files[0] != "-" and not glob.has_magic(files[0]):
+        check_readable(files[0])
     if len(files) != 1 or not os.path.isfile(files[0]):
         raise UsageError("`output_prefix` is needed, unless there is one input file")
     name = files[0]

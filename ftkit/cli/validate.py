@@ -12,7 +12,7 @@ from click.core import ParameterSource as Source
 from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
 from ftkit.cli.inputs import FORMATS, local_files, progress
-from ftkit.cli.options import AllConfigured, Names, option, output_format
+from ftkit.cli.options import AllConfigured, Names, engine_option, option, output_format
 from ftkit.cli.output import terminal_width
 from ftkit.cli.terminal import preferences, write, write_json
 from ftkit.errors import UsageError
@@ -91,6 +91,7 @@ PLAIN_FORMATS = ("github", "junit")
     metavar="N",
     help="Number of processes for large files.  [default: one per processor]",
 )
+@engine_option
 def validate(
     files: Sequence[str],
     output: str,
@@ -102,9 +103,10 @@ def validate(
 ) -> int:
     """Check fine-tuning FILES and show what is wrong, and where.
 
-    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', folders, or - for
-    standard input. Below a folder, all .jsonl and .jsonl.gz files are checked, except those in
-    hidden folders and in folders such as node_modules.
+    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', folders, URLs such
+    as s3://bucket/data.jsonl or 's3://bucket/*.jsonl', or - for standard input. Below a folder, all
+    .jsonl and .jsonl.gz files are checked, except those in hidden folders and in folders such as
+    node_modules.
     """
     from ftkit.catalog import load_catalog
     from ftkit.validation.validate import validate as check
@@ -114,7 +116,8 @@ def validate(
     if statistics and output not in ("text", "json"):
         raise UsageError(f"--statistics needs --output text or json, not {output}")
     quiet = quiet or preferences.is_quiet
-    with local_files(files, recurse=True) as (paths, names), progress(paths, quiet) as advance:
+    inputs = local_files(files, recurse=True, engine=options["engine"])
+    with inputs as (paths, names), progress(paths, quiet) as advance:
         report = check(
             paths,
             max_findings=max_findings or KEEP,

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from ftkit._text import excerpt
+from ftkit.dataset.object_location import is_pattern, is_url
+from ftkit.dataset.object_ranges import ObjectRanges, find_objects
 from ftkit.dataset.reader import FileRanges, SinglePass, Source, check_readable
 from ftkit.errors import FileError, UsageError
 
@@ -43,7 +44,7 @@ def open_sources(
     """
     argument: Any = files
     if isinstance(argument, (str, os.PathLike)) or hasattr(argument, "read"):
-        return [_open_file(argument, parameter, allows_folders)]
+        return _open_files(argument, parameter, allows_folders)
     if isinstance(argument, Mapping):
         raise UsageError(f"`{parameter}` is one example; put it in a list: [example]")
     if hasattr(argument, "to_dict") and hasattr(argument, "columns"):
@@ -60,8 +61,9 @@ def open_sources(
     if isinstance(first, Mapping):
         return [stream_source(IN_MEMORY, _lines(chain([first], items), parameter))]
     return [
-        _open_file(item, f"{parameter}[{number}]", allows_folders)
+        source
         for number, item in enumerate(chain([first], items))
+        for source in _open_files(item, f"{parameter}[{number}]", allows_folders)
     ]
 
 
@@ -77,9 +79,16 @@ def open_source(file: File | Examples, parameter: str) -> Source:
     return sources[0]
 
 
-def paths_of(sources: Iterable[Source]) -> list[Path]:
-    """Return the paths of those sources that are files with a path."""
-    return [Path(source.path) for source in sources if isinstance(source, FileRanges)]
+def sizes_of(sources: Iterable[Source]) -> list[int]:
+    """Return the sizes in bytes of those sources that can be read in parts."""
+    return [source.size() for source in sources if isinstance(source, (FileRanges, ObjectRanges))]
+
+
+def _open_files(file: Any, parameter: str, allows_folders: bool) -> list[Source]:
+    """Return the source of a file, or those of the objects that a pattern matches."""
+    if is_pattern(file):
+        return [ObjectRanges(remote) for remote in find_objects(file)]
+    return [_open_file(file, parameter, allows_folders)]
 
 
 def _open_file(file: Any, parameter: str, allows_folders: bool) -> Source:
@@ -87,6 +96,8 @@ def _open_file(file: Any, parameter: str, allows_folders: bool) -> Source:
         path = os.fspath(file)
         if not isinstance(path, str):
             raise _wrong_type(parameter, path)
+        if is_url(path):
+            return ObjectRanges(path)
         if not (allows_folders and os.path.isdir(path)):
             check_readable(path)
         return FileRanges(path)

@@ -1,6 +1,7 @@
 """Reading dataset files: heads, parts and blocks of lines.
 
     FileRanges(path) → Shard → blocks → lines    ranges that any process can read for itself
+    ObjectRanges(URL) → Shard → blocks → lines   the same, of an object in object storage
     SinglePass(path) → Chunk → blocks → lines    bytes that are read once, in order, and hashed
 
 A `Shard` or a `Chunk` is a part of a file; a line belongs to the part that holds its first byte.
@@ -20,6 +21,7 @@ from msgspec import Struct
 
 from ftkit.dataset.detect import HEAD_BYTES, Head
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
+from ftkit.dataset.object_location import is_collapsed, is_url
 from ftkit.errors import FileError, did_you_mean, os_error_message
 
 BLOCK_BYTES = 1 << 18
@@ -31,6 +33,9 @@ PART_BYTES = 16 << 20
 SKIP_BYTES = 1 << 20
 """Bytes that are read at a time of a line that is skipped."""
 
+LINE_BYTES = 1 << 16
+"""Bytes behind a shard of an object that its request asks for, too, for its last line."""
+
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """Exceptions of reading an open file, compressed or not."""
 
@@ -38,12 +43,14 @@ READ_ERRORS = (OSError, EOFError, zlib.error)
 class Shard(Struct, frozen=True):
     """The lines of `file` whose first byte lies in `[start, end)`. A compressed file is one shard.
 
-    `end` is -1 for a compressed file, whose size is unknown.
+    `end` is -1 for a compressed file, whose size is unknown. `etag` is the ETag that `file` must
+    have if it is the URL of an object.
     """
 
     file: str
     start: int
     end: int
+    etag: str = ""
 
 
 class Chunk(Struct, frozen=True):
@@ -199,11 +206,15 @@ def is_compressed(file: str) -> bool:
 
 
 def open_file(file: str) -> BinaryIO:
-    """Open a file for reading bytes, through gzip if its name says so.
+    """Open a file or an object for reading bytes, through gzip if its name says so.
 
     Raises:
         FileError: The file cannot be opened.
     """
+    if is_url(file):
+        from ftkit.dataset.object_store import open_object
+
+        return open_object(file, unpacks=is_compressed(file))
     try:
         return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value]
     except OSError as error:
@@ -233,6 +244,20 @@ def _head(file: str, data: bytes, complete: bool) -> Head:
     return Head(file, data, complete)
 
 
+def find_file(path: str) -> str:
+    """Return the path of a file that exists, or the object that a URL names.
+
+    Raises:
+        FileError: There is no such file or object.
+    """
+    if is_url(path):
+        from ftkit.dataset.object_store import find_object
+
+        return find_object(path)
+    check_readable(path)
+    return path
+
+
 def check_readable(path: str) -> None:
     """Raise `FileError` if the path is not a file, naming files with similar names."""
     if os.path.isdir(path):
@@ -240,6 +265,8 @@ def check_readable(path: str) -> None:
         example = f", e.g. {os.path.join(path, names[0])!r}" if names else ""
         raise FileError(f"{path} is a folder; name one of its files{example}")
     if not os.path.exists(path):
+        if is_collapsed(path):
+            raise FileError(f"no such file: {path}; give a URL as text, since a Path drops a slash")
         folder, name = os.path.split(path)
         siblings = _names_in(folder or ".")
         raise FileError(f"no such file: {path}{did_you_mean(name, siblings, folder=folder)}")
@@ -273,10 +300,15 @@ def split(file: str, size: int = PART_BYTES) -> list[Shard]:
         total = os.stat(file).st_size
     except OSError as error:
         raise FileError(f"cannot open {file}: {os_error_message(error)}") from error
+    return cut(file, total, size)
+
+
+def cut(file: str, total: int, size: int, etag: str = "") -> list[Shard]:
+    """Return the shards of a file, or an object with an ETag, of `total` bytes."""
     if is_compressed(file):
-        return [Shard(file, 0, -1)]
+        return [Shard(file, 0, -1, etag)]
     starts = range(0, max(total, 1), size)
-    return [Shard(file, start, min(start + size, total)) for start in starts]
+    return [Shard(file, start, min(start + size, total), etag) for start in starts]
 
 
 def blocks(part: Part) -> Iterator[Block]:
@@ -289,7 +321,7 @@ def blocks(part: Part) -> Iterator[Block]:
 
 
 def _read_blocks(shard: Shard) -> Iterator[Block]:
-    with open_file(shard.file) as opened:
+    with _open_shard(shard) as opened:
         stream: Any = opened
         if shard.start:
             stream.seek(shard.start - 1)
@@ -303,6 +335,18 @@ def _read_blocks(shard: Shard) -> Iterator[Block]:
             lines = _lines(data)
             del data  # a line may be large, and is held only once
             yield Block(lines, size, not stream.peek(1))
+
+
+def _open_shard(shard: Shard) -> BinaryIO:
+    """Open the file of a shard at its beginning."""
+    if not shard.etag:
+        return open_file(shard.file)
+    from ftkit.dataset.object_store import open_range
+
+    # The byte before the shard tells if its first line begins there.
+    start, end = max(shard.start - 1, 0), shard.end
+    end = end if end < 0 else end + LINE_BYTES
+    return open_range(shard.file, shard.etag, start, end, unpacks=is_compressed(shard.file))
 
 
 def _complete(stream: Any, data: bytes) -> bytes:

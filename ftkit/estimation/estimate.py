@@ -44,6 +44,7 @@ from ftkit.estimation.measure import (
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
 from ftkit.tokens.stats import TokenStats, above, total
+from ftkit.validation.scanning import LOCAL
 
 EpochsSource = Literal["given", "service", "rule"]
 
@@ -180,6 +181,7 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
     counting: Counting = "billing",
     today: datetime.date | None = None,
     catalog: Catalog | None = None,
+    engine: str = LOCAL,
 ) -> Estimate:
     """Estimate the training of a model on a file.
 
@@ -194,6 +196,7 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
         counting: `billing` for the bill, `notebook` for the figures of the cookbook's notebook.
         today: The date for which to estimate; today if None.
         catalog: Models and prices; those that come with ftkit if None.
+        engine: `local`, `ray` or `ray=HOST:PORT` to measure the file with; see `validate`.
 
     Raises:
         FileError: The file cannot be read, or is not a dataset.
@@ -207,6 +210,7 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
     catalog = with_others(catalog or load_catalog(), provider, [model])
     today = today or datetime.date.today()
     how = {"models": [model], "provider": provider, "counting": counting, "catalog": catalog}
+    how["engine"] = engine
     summary, format = _measured(file, format, how)
     model_facts, provider_facts = find_model(model, catalog), find_provider(provider, catalog)
     offer = _find_offer(model, model_facts, provider, provider_facts.title)

@@ -18,7 +18,7 @@ from ftkit.catalog import (
     load_catalog,
 )
 from ftkit.dataset.detect import Head
-from ftkit.dataset.inputs import Examples, File, open_source, paths_of
+from ftkit.dataset.inputs import Examples, File, open_source, sizes_of
 from ftkit.errors import FileError, UsageError, check_choice, check_name, check_names
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
@@ -27,7 +27,7 @@ from ftkit.tokens.stats import TokenStats
 from ftkit.tokens.tally import CountingMethod
 from ftkit.validation.runner import finding
 from ftkit.validation.scan import Progress, choose_format, summarize
-from ftkit.validation.scanning import scanning
+from ftkit.validation.scanning import LOCAL, scanning
 
 Counting = Literal["billing", "notebook"]
 
@@ -68,19 +68,22 @@ def measure(  # noqa: PLR0913 # public keyword-only API
     counting: Counting = "billing",
     catalog: Catalog | None = None,
     workers: int | None = None,
+    engine: str = LOCAL,
     progress: Progress | None = None,
 ) -> Measured:
     """Count the tokens of a file for these models, in one scan.
 
     Args:
-        file: The path, an open file, or the examples as dictionaries. A path that ends in `.gz`
-            is read through gzip.
+        file: The path, a URL in object storage, an open file, or the examples as dictionaries. A
+            path that ends in `.gz` is read through gzip.
         models: Exact names of models.
         provider: The provider to train at, which sets the limits.
         format: The format to read the file as; detected if None.
         counting: `billing` as providers bill, `notebook` as the cookbook's notebook counts.
         catalog: Models and providers; those that come with ftkit if None.
-        workers: Number of processes for large files; one per processor if None.
+        workers: Number of processes for large files, or of tasks at a time in a cluster; one per
+            processor if None.
+        engine: `local`, `ray` or `ray=HOST:PORT`; see `validate`.
         progress: Called with the file's name and the bytes scanned since the last call.
 
     Raises:
@@ -100,7 +103,7 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         applies_rules=False,
     )
     source = open_source(file, "file")
-    with scanning(workers, paths_of([source]), progress) as map_:
+    with scanning(workers, sizes_of([source]), progress, engine) as map_:
         plan = _with_format(plan, source.head(), format)
         return Measured(source.path, plan.format, summarize(source.parts(), plan, map_))
 

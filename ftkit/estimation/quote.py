@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
-from ftkit.dataset.reader import check_readable, read_head
+from ftkit.dataset.reader import find_file, read_head
 from ftkit.errors import FileError, check_names
 from ftkit.estimation.estimate import (
     Estimate,
@@ -25,6 +25,7 @@ from ftkit.estimation.measure import Counting, Measured, format_of, measure, no_
 from ftkit.estimation.usage import Usage, usage
 from ftkit.tokens.stats import Distribution, TokenStats, distribution, total
 from ftkit.validation.scan import Progress
+from ftkit.validation.scanning import LOCAL
 
 
 class Validation(Struct, frozen=True):
@@ -81,12 +82,14 @@ def quote(  # noqa: PLR0913 # public keyword-only API
     today: datetime.date | None = None,
     catalog: Catalog | None = None,
     workers: int | None = None,
+    engine: str = LOCAL,
     progress: Progress | None = None,
 ) -> Quote:
     """Return the price quote for training on a file.
 
     Args:
-        file: The file. If its name ends in `.gz`, it is read through gzip.
+        file: The file, or a URL in object storage. If its name ends in `.gz`, it is read through
+            gzip.
         models: Exact names of models; all that can be trained on the file's format if empty. If
             none can, the quote has no models, but `without_model`.
         provider: The provider to train at.
@@ -99,7 +102,9 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         base_prompt: Instructions that the base model needs in each request; see `usage`.
         today: The date for which to quote; today if None.
         catalog: Models and prices; those that come with ftkit if None.
-        workers: Number of processes for large files; one per processor if None.
+        workers: Number of processes for large files, or of tasks at a time in a cluster; one per
+            processor if None.
+        engine: `local`, `ray` or `ray=HOST:PORT`; see `validate`.
         progress: Called with a file's name and the bytes scanned since the last call.
 
     Raises:
@@ -118,8 +123,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         requests,
         base_prompt,
     )
-    path = os.fspath(file)
-    check_readable(path)
+    path = find_file(os.fspath(file))
     format = _detect_format(path, format)
     names = list(dict.fromkeys(models)) or candidates(format, provider, terms.today, terms.catalog)
     measured = measure(
@@ -130,6 +134,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         counting=counting,
         catalog=terms.catalog,
         workers=workers,
+        engine=engine,
         progress=progress,
     )
     result = quote_measured(measured, names, terms)
@@ -143,6 +148,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         counting=counting,
         catalog=terms.catalog,
         workers=workers,
+        engine=engine,
     )
     return with_validation(result, second, terms)
 

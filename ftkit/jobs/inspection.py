@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -111,7 +110,7 @@ def inspect(
     )
     error: FtkitError | None
     plan, error = _scan_plan(files, catalog, terms)
-    with scanning(workers, list(map(Path, paths)), progress) as map_:
+    with scanning(workers, list(map(os.path.getsize, paths)), progress) as map_:
         training, training_hash = _scan_once(files.training, plan, "training", map_)
         validation, validation_hash = (
             _scan_once(files.validation, plan, "validation", map_)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats import read_dataset
-from ftkit.prepare.outputs import Outputs, open_outputs
+from ftkit.prepare.outputs import Outputs, Target, open_outputs
 from ftkit.prepare.rows import Row
 
 Read = Callable[[Source, Audit], Iterator[Row]]
@@ -79,14 +78,15 @@ class Prepared:
             self.audit.written += 1
             yield row
 
-    def write(self, path: Path, map: Path | None = None, rejects: Path | None = None) -> bool:
+    def write(self, path: Target, map: Target | None = None, rejects: Target | None = None) -> bool:
         """Write the examples to a JSON Lines file, or to a Parquet file if its name says so.
 
         All files are replaced when they are complete, or none if an exception is raised, rows
-        are rejected without a file for them, or values are lost that must not be.
+        are rejected without a file for them, or values are lost that must not be. Objects are
+        replaced one after the other, the examples last; see `open_outputs`.
 
         Args:
-            path: The file to write.
+            path: The file to write, or the URL of an object.
             map: JSON Lines file for the origins and the steps of each line.
             rejects: File for the rejected rows, as they are in their sources.
 
@@ -110,7 +110,9 @@ class _WithheldError(Exception):
     """The output is incomplete and must not be written."""
 
 
-def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs], object]) -> bool:
+def write_complete(
+    audit: Audit, rejects: Target | None, write: Callable[[Outputs], object]
+) -> bool:
     """Write files and the rejected rows, or nothing if rows are rejected without a file for them.
 
     Args:
@@ -136,10 +138,10 @@ def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs]
 
 
 def write_rows(
-    parts: Mapping[Path, Iterable[Row]],
+    parts: Mapping[Target, Iterable[Row]],
     outputs: Outputs,
-    map: Path | None,
-    names: Mapping[Path, str] | None = None,
+    map: Target | None,
+    names: Mapping[Target, str] | None = None,
 ) -> None:
     """Write rows to files, and a line for each to a map, with the file if there are several.
 

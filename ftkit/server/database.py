@@ -312,6 +312,11 @@ class Database:
         row = self._connection().execute(query, (type.kind, tenant, *statuses)).fetchone()
         return int(row[0])
 
+    def count_by_status(self, type: type[StoredObject]) -> dict[str, int]:
+        """Return the number of the objects of all tenants by status."""
+        query = "SELECT status, count(*) FROM things WHERE kind = ? GROUP BY status"
+        return dict(self._connection().execute(query, (type.kind,)))
+
     def total_bytes(self, tenant: str | None = None) -> int:
         """Return the size of all files and pending uploads, or of those of a tenant."""
         query = (

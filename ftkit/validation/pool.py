@@ -14,16 +14,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import active_children, get_context
 from multiprocessing.context import BaseContext
 from threading import Thread
+from types import ModuleType
 from typing import Any
 
 from ftkit.dataset.reader import Part
 from ftkit.errors import FtkitError
 from ftkit.summary import Summary
-from ftkit.validation.scan import Map, Progress
+from ftkit.validation.scan import Map, PlannedScan, Progress
 
 PARTS_PER_WORKER = 2
 """Parts that are in flight for each worker: one being scanned, one waiting."""
@@ -57,7 +58,8 @@ def process_pool(number: int, progress: Progress | None = None) -> Iterator[Map]
     report = _Reporter(progress, scanned) if progress else None
     others = set(active_children())
     try:
-        yield _bounded(pool, number * PARTS_PER_WORKER, report)
+        starting = _held_signals if context.get_start_method() == "fork" else _hidden_main
+        yield _bounded(pool, number * PARTS_PER_WORKER, report, starting)
     except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in set(active_children()) - others:
@@ -89,10 +91,22 @@ class _Reporter:
                 self._reported = scanned
 
 
-def _bounded(pool: ProcessPoolExecutor, window: int, reporter: _Reporter | None) -> Map:
-    """Return the pool's `map` with at most `window` parts in flight, since they may hold bytes."""
+def _bounded(
+    pool: ProcessPoolExecutor,
+    window: int,
+    reporter: _Reporter | None,
+    starting: Callable[[], AbstractContextManager[None]],
+) -> Map:
+    """Return the pool's `map` with at most `window` parts in flight, since they may hold bytes.
 
-    def bounded(function: Callable[..., Summary], parts: Iterable[Part]) -> Iterator[Summary]:
+    Args:
+        pool: The pool.
+        window: Maximum number of parts in flight.
+        reporter: Reporter of the progress, if any.
+        starting: Context in which the pool may start workers.
+    """
+
+    def bounded(function: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
         futures: deque[tuple[Future[Summary], str]] = deque()
 
         def first_result() -> Summary:
@@ -103,7 +117,7 @@ def _bounded(pool: ProcessPoolExecutor, window: int, reporter: _Reporter | None)
 
         for part in parts:
             arguments = (_scan_and_count, function, part) if reporter else (function, part)
-            with _held_signals():
+            with starting():
                 futures.append((pool.submit(*arguments), part.file))
             if len(futures) >= window:
                 yield first_result()
@@ -114,7 +128,12 @@ def _bounded(pool: ProcessPoolExecutor, window: int, reporter: _Reporter | None)
 
 
 def _context() -> BaseContext:
-    return get_context("fork" if sys.platform == "linux" else "spawn")
+    """Return the fastest way to start processes in which everything works.
+
+    obstore has threads, which do not survive a fork: a forked process that uses it waits forever.
+    """
+    may_fork = sys.platform == "linux" and "obstore" not in sys.modules
+    return get_context("fork" if may_fork else "spawn")
 
 
 @contextmanager
@@ -134,6 +153,22 @@ def _held_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Start workers without the caller's main module, as `_held_signals` does.
+
+    A new process would import it, although it needs nothing of it, and a script that calls ftkit
+    outside of `if __name__ == "__main__"` would run again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        with _held_signals():
+            yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _start_worker(parent: int, scanned: Any) -> None:
     """Set up a worker: it leaves interrupts to its parent and ends when the parent is gone."""
     global _scanned
@@ -146,7 +181,7 @@ def _start_worker(parent: int, scanned: Any) -> None:
     Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 
-def _scan_and_count(function: Callable[..., Summary], part: Part) -> Summary:
+def _scan_and_count(function: PlannedScan, part: Part) -> Summary:
     """Scan a part in a worker, adding to the number of bytes that all workers have scanned."""
     return function(part, advance=_advance)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import FORMATS, Format
@@ -31,9 +32,6 @@ from ftkit.validation.measurer import Measurer
 from ftkit.validation.slow_path import Explanation
 
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
-
-Map = Callable[[Callable[..., Summary], Iterable[Part]], Iterable[Summary]]
-"""A `map` over the parts of files, in order. It may call `function(part, advance=...)`."""
 
 Progress = Callable[[str, int], None]
 """Called with a file's name and the number of bytes scanned since the last call."""
@@ -56,6 +54,20 @@ class Consumer(Protocol):
 
     def add_to(self, summary: Summary) -> Summary:
         """Return the summary with the consumer's own fields filled in."""
+
+
+class PlannedScan(Struct, frozen=True):
+    """`scan` with a plan: a function that can be sent to other processes as a value."""
+
+    plan: ScanPlan
+
+    def __call__(self, part: Part, advance: Callable[[int], None] | None = None) -> Summary:
+        """Return the summary of a part; see `scan`."""
+        return scan(part, self.plan, advance)
+
+
+Map = Callable[[PlannedScan, Iterable[Part]], Iterable[Summary]]
+"""A `map` over the parts of a file, in order. It may scan adjacent shards as one."""
 
 
 def choose_format(head: Head, requested: tuple[str, ...]) -> str:
@@ -100,7 +112,7 @@ def summarize(parts: Iterable[Part], plan: ScanPlan, map: Map = map) -> Summary:
     copies that sum once for each part.
     """
     sums: list[tuple[int, Summary]] = []
-    for summary in map(functools.partial(scan, plan=plan), parts):
+    for summary in map(PlannedScan(plan), parts):
         count = 1
         while sums and sums[-1][0] == count:
             _, before = sums.pop()

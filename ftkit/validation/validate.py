@@ -13,7 +13,7 @@ import msgspec
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_limits
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
-from ftkit.dataset.inputs import Examples, File, open_source, open_sources, paths_of
+from ftkit.dataset.inputs import Examples, File, open_source, open_sources, sizes_of
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, check_choice, check_name, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
@@ -33,7 +33,7 @@ from ftkit.summary import (
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks, finding
 from ftkit.validation.scan import Map, Progress, choose_format, summarize
-from ftkit.validation.scanning import scanning
+from ftkit.validation.scanning import LOCAL, scanning
 
 Purpose = Literal["training", "validation"]
 
@@ -55,14 +55,17 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     max_findings: int = KEEP,
     catalog: Catalog | None = None,
     workers: int | None = None,
+    engine: str = LOCAL,
     progress: Progress | None = None,
 ) -> Report:
     """Validate fine-tuning files and return the findings.
 
     Args:
         files: One or several paths or open files, or the examples themselves as dictionaries. A
-            path that ends in `.gz` is read through gzip. An open file is read from its current
-            position and stays open. The line of a finding in examples is their number from 1.
+            path may be a URL in object storage, or a pattern of URLs, such as
+            `s3://bucket/*.jsonl`. A path that ends in `.gz` is read through gzip. An open file is
+            read from its current position and stays open. The line of a finding in examples is
+            their number from 1.
         format: `chat`, `completions`, `preference` or `reinforcement`; detected for each file if
             None.
         model: The exact name of the model to train, which sets the number of tokens an example
@@ -77,11 +80,15 @@ def validate(  # noqa: PLR0913 # public keyword-only API
         max_findings: Maximum number of findings to keep for each rule and file. The counts are
             exact anyway.
         catalog: Models and providers; those that come with ftkit if None.
-        workers: Number of processes for large files; one per processor if None.
+        workers: Number of processes for large files, or of tasks at a time in a cluster; one per
+            processor if None.
+        engine: `local` for processes of this machine; `ray`, or `ray=HOST:PORT`, for a Ray
+            cluster that this machine belongs to and whose nodes can read the files.
         progress: Called with a file's name and the bytes scanned since the last call.
 
     Raises:
         FileError: A file cannot be read.
+        FtkitError: The connection to the cluster was lost.
         UsageError: An argument is invalid.
         UnknownNameError: No format, model, provider or rule has that name.
     """
@@ -106,7 +113,8 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     second = None
     if validation_file is not None:
         second = open_source(validation_file, "validation_file")
-    with scanning(workers, paths_of([*sources, *([second] if second else [])]), progress) as map_:
+    sizes = sizes_of([*sources, *([second] if second else [])])
+    with scanning(workers, sizes, progress, engine) as map_:
         validation = ScannedFile(second, plan, "validation", map_) if second else None
         reports = [
             ScannedFile(source, plan, "training", map_).report(validation) for source in sources

@@ -40,6 +40,11 @@ def test_split_writes_a_file_for_each_subset(data: Path) -> None:
     )
 
 
+def test_split_names_a_missing_file_before_a_missing_prefix() -> None:
+    done = run_ftkit("split", "absent.jsonl")
+    assert (done.returncode, done.stderr) == (2, "ftkit: no such file: absent.jsonl\n")
+
+
 def test_split_reads_standard_input_and_compressed_files(data: Path) -> None:
     done = run_ftkit("split", "-", input=data.read_bytes())
     assert (done.returncode, "`--output-prefix` is needed" in done.stderr) == (2, True)

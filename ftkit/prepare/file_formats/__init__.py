@@ -21,6 +21,7 @@ from ftkit.prepare.file_formats.base import (
     FileFormat,
     MissingOptionError,
     ReadOptions,
+    open_ranges,
     open_source,
     read_beginning,
 )
@@ -28,8 +29,9 @@ from ftkit.prepare.rows import Row, read_json_lines
 
 
 def _read_jsonl(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Row]:
-    if os.path.isfile(source.path) and not source.path.endswith(".gz"):
-        with open(source.path, "rb") as file:
+    file = None if source.path.endswith(".gz") else open_ranges(source)
+    if file is not None:
+        with file:
             is_packed = file.read(len(GZIP)) == GZIP
         if is_packed:  # and its name does not say so
             with open_source(source) as stream:

@@ -10,16 +10,19 @@ from typing import Any
 
 import msgspec
 
-from ftkit.dataset.reader import Source
+from ftkit.dataset.reader import FileRanges, Source
 from ftkit.errors import FileError, UsageError, install_command
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, path_of
+from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, open_seekable
 from ftkit.prepare.file_formats.shared.padding import OPEN_KEYS, Null, remove_padding
 from ftkit.prepare.paths import child
 from ftkit.prepare.rows import Row
 
 BATCH_ROWS = 256
 """Rows that are converted to Python objects at a time."""
+
+BUFFER_BYTES = 1 << 20
+"""Bytes of a column of a Parquet file that are read at a time."""
 
 MAX_DEPTH = 60
 """Maximum nesting of the types of a file."""
@@ -71,8 +74,12 @@ def read_parquet(source: Source, audit: Audit, options: ReadOptions) -> Iterator
     import_pyarrow()
     from pyarrow import parquet
 
-    path = path_of(source, "Parquet")
-    with _errors(path), parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+    path = source.path
+    with (
+        _errors(path),
+        _open_native(source, "Parquet") as native,
+        parquet.ParquetFile(native, pre_buffer=False, buffer_size=BUFFER_BYTES) as file,
+    ):
         batches = file.iter_batches(BATCH_ROWS, use_threads=False)
         yield from _rows(file.schema_arrow, batches, path, audit)
 
@@ -85,8 +92,11 @@ def read_arrow(source: Source, audit: Audit, options: ReadOptions) -> Iterator[R
         UsageError: pyarrow is not installed.
     """
     pyarrow = import_pyarrow()
-    path = path_of(source, "Arrow")
-    with _errors(path), pyarrow.OSFile(path) as file:
+    path = source.path
+    with (
+        _errors(path),
+        _open_native(source, "Arrow") as file,
+    ):
         is_stream = file.read(len(STREAM)) == STREAM
         file.seek(0)
         if is_stream:
@@ -96,6 +106,17 @@ def read_arrow(source: Source, audit: Audit, options: ReadOptions) -> Iterator[R
             reader = pyarrow.ipc.open_file(file)
             batches = map(reader.get_batch, range(reader.num_record_batches))
         yield from _rows(reader.schema, batches, path, audit)
+
+
+@contextmanager
+def _open_native(source: Source, title: str) -> Iterator[Any]:
+    """Open a source as a file of pyarrow, which reads local files without Python."""
+    pyarrow = import_pyarrow()
+    with open_seekable(source, title) as stream:
+        is_local = isinstance(source, FileRanges)
+        native = pyarrow.OSFile(source.path) if is_local else pyarrow.PythonFile(stream, mode="r")
+        with native:
+            yield native
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from ftkit.dataset.inputs import open_pieces
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
+from ftkit.dataset.object_ranges import ObjectRanges
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.prepare.audit import Audit
@@ -106,9 +107,18 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
 
 
 def _open(source: Source) -> BinaryIO:
-    if isinstance(source, FileRanges):
-        return open(source.path, "rb")
-    return open_pieces(_pieces(source))
+    return open_ranges(source) or open_pieces(_pieces(source))
+
+
+def open_ranges(source: Source) -> BinaryIO | None:
+    """Open a file or an object, as it is stored, where any bytes of it can be read.
+
+    Returns:
+        None for a source that can be read only once, in order.
+    """
+    if isinstance(source, ObjectRanges):
+        return source.open()
+    return open(source.path, "rb") if isinstance(source, FileRanges) else None
 
 
 def _pieces(source: Source) -> Iterator[bytes]:
@@ -126,7 +136,7 @@ def read_beginning(source: Source) -> bytes:
     Raises:
         FileError: The source cannot be read.
     """
-    if isinstance(source, FileRanges):
+    if isinstance(source, (FileRanges, ObjectRanges)):
         with open_source(source) as stream:
             return stream.read(HEAD_BYTES)
     data = source.head().data[:HEAD_BYTES]
@@ -136,15 +146,18 @@ def read_beginning(source: Source) -> bytes:
         return unpacked.read1(HEAD_BYTES)
 
 
-def path_of(source: Source, title: str) -> str:
-    """Return the path of a source, for a format that cannot be read from a stream.
+@contextmanager
+def open_seekable(source: Source, title: str) -> Iterator[BinaryIO]:
+    """Open a source for a format that cannot be read in order.
 
     Raises:
-        FileError: The source has no path, or is compressed.
+        FileError: The source is a stream, or compressed.
     """
-    if not isinstance(source, FileRanges):
+    stream = open_ranges(source)
+    if stream is None:
         raise FileError(f"{source.path} is a stream; write it to a file first, to read {title}")
-    with open(source.path, "rb") as file:
-        if file.read(len(GZIP)) == GZIP:
+    with stream:
+        if stream.read(len(GZIP)) == GZIP:
             raise FileError(f"{source.path} is compressed; unpack it with gunzip to read {title}")
-    return source.path
+        stream.seek(0)
+        yield stream

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import msgspec
@@ -18,12 +17,17 @@ BATCH_BYTES = 8 << 20
 """Bytes of JSON that become a row group."""
 
 
-def write_parquet(lines: IO[bytes], target: Path) -> None:
+def write_parquet(lines: IO[bytes], target: Any, name: str) -> None:
     """Write the objects of a JSON Lines file to a Parquet file.
 
     The lines are read twice: first for the types of its columns. Objects have the members of all
     objects in the same place, and those that they lack are null; so a member that is null cannot
     be told from one that is not there.
+
+    Args:
+        lines: The JSON Lines file.
+        target: Path of the Parquet file, or a binary file.
+        name: Name of the Parquet file, for error messages.
 
     Raises:
         FileError: Values in the same place have types that Parquet cannot hold together.
@@ -41,9 +45,7 @@ def write_parquet(lines: IO[bytes], target: Path) -> None:
                 writer.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema))
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise FileError(
-            f"cannot write {target}: {reason:.200}; write JSON Lines instead"
-        ) from error
+        raise FileError(f"cannot write {name}: {reason:.200}; write JSON Lines instead") from error
 
 
 def _unify(schema: Any, rows: list[dict[str, Any]]) -> Any:

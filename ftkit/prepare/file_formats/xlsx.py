@@ -13,7 +13,12 @@ from ftkit._text import excerpt
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.file_formats.base import FileFormat, MissingOptionError, ReadOptions, path_of
+from ftkit.prepare.file_formats.base import (
+    FileFormat,
+    MissingOptionError,
+    ReadOptions,
+    open_seekable,
+)
 from ftkit.prepare.file_formats.shared.merged_cells import Merges
 from ftkit.prepare.file_formats.shared.number_formats import (
     NumberFormat,
@@ -74,7 +79,10 @@ def read_xlsx(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Ro
         FileError: The file cannot be read, or its header is not valid.
         UsageError: The sheet must be named, or no sheet has that name.
     """
-    with Archive(path_of(source, "Excel workbooks")) as archive:
+    with (
+        open_seekable(source, "Excel workbooks") as file,
+        Archive(source.path, file) as archive,
+    ):
         workbook = Workbook(archive)
         sheet, rows = _find_sheet(archive, workbook, options.sheet)
         yield from _Table(archive, sheet, audit).read(rows)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.dataset.reader import FileRanges, open_file
+from ftkit.dataset.inputs import open_source
+from ftkit.dataset.reader import open_file
 from ftkit.prepare.fix.file_layout import fix_file
 from ftkit.prepare.fix.fix import fixed_file_lines
 from ftkit.prepare.fix.line_outcomes import LineOutcome
@@ -24,7 +25,7 @@ def fix_diff(path: str, plan: ScanPlan, allowed: Allowed, name: str) -> Iterator
     Raises:
         FileError: The file cannot be read.
     """
-    has_lines = not fix_file(FileRanges(path), plan, allowed, name).changes
+    has_lines = not fix_file(open_source(path, "files"), plan, allowed, name).changes
     hunks = _line_hunks if has_lines else _file_hunk
     label = name.replace("\n", "\\n").encode("utf-8", "surrogateescape")
     header = b"--- " + label + b"\n+++ " + label + b"\n"
@@ -68,5 +69,5 @@ def _new(path: str, plan: ScanPlan, allowed: Allowed) -> Iterator[bytes]:
 
 
 def _fixed_lines(path: str, plan: ScanPlan, allowed: Allowed) -> Iterator[LineOutcome]:
-    file = fix_file(FileRanges(path), plan, allowed, path)
+    file = fix_file(open_source(path, "files"), plan, allowed, path)
     return fixed_file_lines(file, plan, allowed)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from ftkit.dataset.detect import SAMPLE_LINES, Head
 from ftkit.dataset.inputs import READ_BYTES, stream_source
+from ftkit.dataset.object_ranges import ObjectRanges
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source, open_file
 from ftkit.errors import FileError
 from ftkit.prepare.file_formats import check_json_lines
@@ -119,8 +120,9 @@ def _converted(
 
 
 def _pieces(source: Source) -> Iterator[bytes]:
-    if isinstance(source, FileRanges):
-        with open_file(source.path) as file:
+    if isinstance(source, (FileRanges, ObjectRanges)):
+        name = source.path if isinstance(source, FileRanges) else source.object
+        with open_file(name) as file:
             while piece := file.read(READ_BYTES):
                 yield piece
         return

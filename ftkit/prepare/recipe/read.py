@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.catalog.load import read_toml
+from ftkit.dataset.object_location import is_url
+from ftkit.dataset.object_ranges import find_objects
+from ftkit.dataset.object_writer import writable_location
 from ftkit.errors import FileError, UsageError, did_you_mean
 from ftkit.prepare.file_formats import file_formats
 from ftkit.prepare.file_formats.base import ReadOptions
@@ -89,9 +92,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     outputs: OutputNames
     validation: dict[str, Any] | None
 
-    def path_of(self, name: str) -> Path:
-        """Return the path of a file that the recipe names."""
-        return Path(self.path).parent / name
+    def path_of(self, name: str) -> str:
+        """Return the path of a file that the recipe names, or its URL."""
+        return name if is_url(name) else str(Path(self.path).parent / name)
 
     @property
     def data(self) -> dict[str, str]:
@@ -105,11 +108,11 @@ class Recipe(Struct, frozen=True, kw_only=True):
         lock = self.steps[-1].arguments.get("lock") if self.steps else None
         return Path(lock) if lock else None
 
-    def targets(self) -> dict[str, Path]:
-        """Return the path of each file to write, by its key in `outputs`, or `lock`."""
+    def targets(self) -> dict[str, str]:
+        """Return the path or URL of each file to write, by its key in `outputs`, or `lock`."""
         names = msgspec.structs.asdict(self.outputs)
         paths = {key: self.path_of(name) for key, name in names.items() if name}
-        return paths | ({"lock": self.lock} if self.lock else {})
+        return paths | ({"lock": str(self.lock)} if self.lock else {})
 
     def inputs(self) -> Iterator[str]:
         """Yield the paths of all files that are read and not written."""
@@ -137,12 +140,16 @@ class _Reading(ReadOptions, frozen=True, kw_only=True):
     format: str | None = None
 
 
-def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+def read_recipe(path: str | os.PathLike[str], write_to: Sequence[str] = ()) -> Recipe:
     """Return the recipe in a TOML file. Paths in it are relative to its folder.
+
+    Args:
+        path: The recipe.
+        write_to: URLs that the recipe may write to: those of outputs, or of what they begin with.
 
     Raises:
         FileError: The recipe cannot be read, or a source does not exist.
-        UsageError: The recipe is invalid.
+        UsageError: The recipe is invalid, or writes to another URL.
     """
     name = os.fspath(path)
     tables = convert_table(read_toml(name), _Tables, name)
@@ -163,6 +170,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         validation=_validation(tables.validate, name),
     )
     _check(recipe, tables.reading)
+    _refuse_outside(recipe, write_to)
     return recipe
 
 
@@ -186,6 +194,9 @@ def _sources(value: str | list[Any], name: str) -> tuple[list[float] | None, lis
 def _expand(patterns: list[str], folder: str) -> Iterator[tuple[str, str]]:
     """Yield the path and the name of each file that patterns match, in a fixed order."""
     for pattern in patterns:
+        if is_url(pattern):
+            yield from ((url, url.url) for url in find_objects(pattern))
+            continue
         path = os.path.join(folder, pattern)
         if os.path.exists(path) or not glob.has_magic(pattern):
             yield path, pattern
@@ -223,6 +234,8 @@ def _with_paths(arguments: dict[str, Any], recipe: str) -> dict[str, Any]:
     for key in PATHS.keys() & arguments.keys():
         value = arguments[key]
         if isinstance(value, str) and key != "against":
+            if is_url(value):
+                raise UsageError(f"{recipe}: {key} must be a local file, not {value}")
             arguments[key] = os.path.join(folder, value)
         else:
             patterns = [value] if isinstance(value, str) else value
@@ -283,20 +296,33 @@ def _check_outputs(recipe: Recipe) -> None:
                 f"{recipe.path}: {name} cannot be validated; write JSON Lines, or set "
                 "validate = false"
             )
-    _refuse_outside(recipe)
-    refuse_overwriting([str(path) for path in recipe.targets().values()], recipe.inputs())
+    refuse_overwriting(list(recipe.targets().values()), recipe.inputs())
 
 
-def _refuse_outside(recipe: Recipe) -> None:
+def _refuse_outside(recipe: Recipe, write_to: Sequence[str]) -> None:
     """Raise `UsageError` if an output is not below the folder of the recipe or the current one.
 
-    A recipe may be somebody else's, such as in a pull request that CI checks.
+    An output with a URL must be below one of `write_to`. A recipe may be somebody else's, such as
+    in a pull request that CI checks, where credentials for other objects are at hand.
     """
     folders = [os.path.realpath(folder) for folder in (os.path.dirname(recipe.path), "")]
     for path in recipe.targets().values():
+        if is_url(path):
+            writable_location(path)
+            if not any(_is_at(path, allowed) for allowed in write_to):
+                raise UsageError(
+                    f"{recipe.path} writes to {path}; allow it by `write_to` with this URL, or "
+                    "with that of a folder above it"
+                )
+            continue
         target = os.path.realpath(path)
         if not any(os.path.commonpath((target, folder)) == folder for folder in folders):
             raise UsageError(
                 f"{recipe.path}: {path} is outside of the folder of the recipe and of the current "
                 "folder; a recipe writes to these only"
             )
+
+
+def _is_at(url: str, allowed: str) -> bool:
+    """Return True if a URL, which has no dots between slashes, is another one or below it."""
+    return url == allowed or url.startswith(f"{allowed.rstrip('/')}/")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ftkit._atomic import check_writable
+from ftkit.dataset.object_ranges import open_stored
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import FINDINGS, Audit
 from ftkit.prepare.file_formats import read_dataset, read_file
-from ftkit.prepare.outputs import open_outputs
+from ftkit.prepare.outputs import Target, check_target, find_existing, open_outputs
 from ftkit.prepare.prepared import Prepared, Read, prepare_files
 from ftkit.prepare.recipe.read import CONVERT, SPLIT, Recipe, RecipeStep, read_recipe
 from ftkit.prepare.recipe.steps import STEPS, name_homes
@@ -28,6 +27,9 @@ from ftkit.validation.validate import validate
 
 FIX = "fix"
 """Step that reads the files itself if it is the first one, as it takes lines that are no JSON."""
+
+COMPARE_BYTES = 1 << 20
+"""Bytes of an output that are compared at a time with what is there."""
 
 Advance = Callable[[str, int], object]
 """Called with the name of a file and the bytes that were read of it since the last call."""
@@ -96,18 +98,21 @@ class RecipeResult(Struct):
         }
 
 
-def run_recipe(path: str | os.PathLike[str], *, check: bool = False) -> RecipeResult:
-    """Run the recipe in a TOML file. All outputs are written, or none.
+def run_recipe(
+    path: str | os.PathLike[str], *, check: bool = False, write_to: Sequence[str] = ()
+) -> RecipeResult:
+    """Run the recipe in a TOML file. All outputs are written, or none; see `open_outputs`.
 
     Args:
         path: The recipe.
         check: Write nothing, but tell which outputs would change.
+        write_to: URLs that the recipe may write to: those of outputs, or of folders above them.
 
     Raises:
         FileError: A file cannot be read or written.
         UsageError: The recipe is invalid.
     """
-    return run(read_recipe(path), check)
+    return run(read_recipe(path, write_to), check)
 
 
 def run(
@@ -123,11 +128,12 @@ def run(
     paths = recipe.targets()
     if not check:
         for path in paths.values():
-            check_writable(str(path))
+            check_target(path)
+    former = {key: find_existing(path) for key, path in paths.items()}
     result = RecipeResult([], check)
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
         staged = {
-            key: Path(folder, f"{number}{path.suffix}")
+            key: Path(folder, f"{number}{os.path.splitext(path)[1]}")
             for number, (key, path) in enumerate(paths.items())
         }
         try:
@@ -139,13 +145,13 @@ def run(
         if not is_written or result.has_forbidden_losses:
             return result
         rows = output.sizes if isinstance(output, Split) else {"file": output.audit.written}
-        result.rows = {str(paths[subset]): count for subset, count in rows.items()}
-        changed = [key for key, path in paths.items() if _differs(staged[key], path)]
-        result.changed = [str(paths[key]) for key in changed]
+        result.rows = {paths[subset]: count for subset, count in rows.items()}
+        changed = [key for key in paths if _differs(staged[key], former[key])]
+        result.changed = [paths[key] for key in changed]
         if recipe.validation is not None:
             result.validation = _validate(recipe, staged)
         if not check:
-            _publish({staged[key]: paths[key] for key in changed})
+            _publish(recipe, {key: (staged[key], paths[key]) for key in changed})
     return result
 
 
@@ -155,7 +161,7 @@ def _write(recipe: Recipe, output: Prepared | Split, staged: Mapping[str, Path])
     if isinstance(output, Prepared):
         return output.write(staged["file"], map, rejects)
     paths = {subset: staged[subset] for subset in recipe.data}
-    names = {paths[subset]: name for subset, name in recipe.data.items()}
+    names: dict[Target, str] = {paths[subset]: name for subset, name in recipe.data.items()}
     return output.write(paths, map, rejects, staged.get("lock"), names)
 
 
@@ -209,8 +215,15 @@ def _run_step(step: RecipeStep, value: Any) -> Prepared:
     return prepared
 
 
-def _differs(new: Path, old: Path) -> bool:
-    return not old.exists() or not filecmp.cmp(new, old, shallow=False)
+def _differs(new: Path, old: str | None) -> bool:
+    """Return True if a file is not equal to a former one, or there is none."""
+    if old is None:
+        return True
+    with new.open("rb") as file, open_stored(old) as former:
+        while data := file.read(COMPARE_BYTES):
+            if data != former.read(len(data)):
+                return True
+        return bool(former.read(1))
 
 
 def _validate(recipe: Recipe, staged: Mapping[str, Path]) -> Report:
@@ -218,14 +231,14 @@ def _validate(recipe: Recipe, staged: Mapping[str, Path]) -> Report:
     data = {subset: staged[subset] for subset in recipe.data}
     validation = data.pop("validation", None)
     report = validate(list(data.values()), validation_file=validation, **recipe.validation or {})
-    names = {str(staged[subset]): str(recipe.path_of(name)) for subset, name in recipe.data.items()}
+    names = {str(staged[subset]): recipe.path_of(name) for subset, name in recipe.data.items()}
     files = tuple(replace(file, file=names[file.file]) for file in report.files)
     return replace(report, files=files)
 
 
-def _publish(files: Mapping[Path, Path]) -> None:
-    """Copy temporary files to their paths: all of them, or none."""
+def _publish(recipe: Recipe, files: Mapping[str, tuple[Path, str]]) -> None:
+    """Copy temporary files to their paths or URLs, given by their keys in `outputs`."""
     with open_outputs() as outputs:
-        for new, path in files.items():
+        for key, (new, path) in files.items():
             with new.open("rb") as source:
-                shutil.copyfileobj(source, outputs.open(path))
+                shutil.copyfileobj(source, outputs.open(path, is_data=key in recipe.data))

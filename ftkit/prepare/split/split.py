@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ftkit.dataset.inputs import Examples, File
 from ftkit.prepare.audit import KEEP, Audit, Origin
-from ftkit.prepare.outputs import Outputs
+from ftkit.prepare.outputs import Outputs, Target
 from ftkit.prepare.prepared import open_rows, write_complete, write_rows
 from ftkit.prepare.rows import Row
 from ftkit.prepare.similarity.minhash import Integers
@@ -78,16 +78,18 @@ class Split:
 
     def write(
         self,
-        paths: Mapping[str, Path],
-        map: Path | None = None,
-        rejects: Path | None = None,
+        paths: Mapping[str, Target],
+        map: Target | None = None,
+        rejects: Target | None = None,
         lock: Path | None = None,
-        names: Mapping[Path, str] | None = None,
+        names: Mapping[Target, str] | None = None,
     ) -> bool:
         """Write the subsets to JSON Lines or Parquet files, all when they are complete, or none.
 
+        Objects are replaced one after the other, the subsets last; see `open_outputs`.
+
         Args:
-            paths: The file of each subset.
+            paths: The file of each subset, or the URL of an object.
             map: JSON Lines file for the file, the line, the origins and the steps of each row.
             rejects: File for the rejected rows, as they are in their sources.
             lock: Lock file to write.

@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from msgspec import Struct
@@ -60,14 +60,23 @@ class Sheet(Struct, frozen=True):
 class Archive:
     """The archive of a workbook. A context manager.
 
-    Raises:
-        FileError: The file is not an archive.
+    Attributes:
+        path: Path of the workbook, or its URL.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        """Read the list of the parts.
+
+        Args:
+            path: Path of the workbook, or its URL, for error messages.
+            file: The workbook.
+
+        Raises:
+            FileError: The file is not an archive.
+        """
         self.path = path
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(file)
         except ZIP_ERRORS as error:
             raise self.error(os_error_message(error)) from error
 

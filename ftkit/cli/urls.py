@@ -1,0 +1,104 @@
+"""URLs as values of parameters: which take them, and what to do instead of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from ftkit._text import quote_argument
+from ftkit.dataset.object_location import is_url, parse_url
+from ftkit.errors import UsageError
+
+PREPARING = ("files", "output_file", "map", "rejects")
+"""Parameters of the commands that write one prepared file."""
+
+URLS: dict[str, tuple[str, ...]] = {
+    "ftkit validate": ("files", "validation_file"),
+    "ftkit estimate": ("file", "validation_file"),
+    "ftkit convert": PREPARING,
+    "ftkit fix": PREPARING,
+    "ftkit split": ("files", "output_prefix", "map", "rejects"),
+    "ftkit dedupe": (*PREPARING, "against", "duplicates"),
+    "ftkit decontaminate": (*PREPARING, "against"),
+    "ftkit mix": ("sources", "output_file", "map", "rejects"),
+    "ftkit sample": PREPARING,
+    "ftkit filter": PREPARING,
+    "ftkit show": ("file",),
+    "ftkit screen": PREPARING,
+}
+"""Parameters that take URLs of objects, by command."""
+
+ROWS: dict[str, tuple[str, ...]] = {
+    "ftkit submit": ("file", "validation_file"),
+    "ftkit files upload": ("path",),
+    "ftkit compare": ("a", "b", "prompts"),
+    "ftkit archive save": ("prompts",),
+    "ftkit explain": ("file",),
+    "ftkit serve check": ("file",),
+}
+"""Parameters for local files with rows, which `ftkit sample` can copy from a URL."""
+
+WRITTEN = ("output_file", "page", "plot", "save_a", "save_b")
+"""Parameters for local files that are written."""
+
+PATHS = ("FILE", "DIR", "PREFIX", "RECIPE", "ARCHIVE")
+"""Words of the metavars of parameters that name files and folders."""
+
+
+def takes_path(command: str, parameter: click.Parameter) -> bool:
+    """Return True if a parameter names a file or a folder, or may do so.
+
+    Args:
+        command: Path of the command, such as "ftkit jobs list".
+        parameter: A parameter of the command.
+    """
+    named = parameter.name in ROWS.get(command, ()) or parameter.name == "path"
+    return named or any(word in (parameter.metavar or "") for word in PATHS)
+
+
+def refuse_urls(context: click.Context, output: str | None = None) -> None:
+    """Raise `UsageError` for a URL in the place of a local file.
+
+    Args:
+        context: Context with the values of the parameters.
+        output: Value of the shared option `--output-file`, which is no parameter of the command.
+    """
+    command = context.command_path
+    for parameter in context.command.get_params(context):
+        name = parameter.name or ""
+        if name in URLS.get(command, ()) or not takes_path(command, parameter):
+            continue
+        shared = output if name == "output_file" else None
+        for url in filter(is_url, _texts(context.params.get(name, shared))):
+            raise UsageError(_refusal(command, parameter, url))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield a value that is a text, or the texts in a tuple."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        yield from (item for item in value if isinstance(item, str))
+
+
+def _refusal(command: str, parameter: click.Parameter, url: str) -> str:
+    """Return why a URL is refused, and what to do instead."""
+    key = parse_url(url).key
+    is_option = isinstance(parameter, click.Option)
+    label = parameter.opts[0] if is_option else (parameter.name or "").upper()
+    kind = "folder" if "DIR" in (parameter.metavar or "") else "file"
+    problem = f"{label} must be a local {kind}, not {url}"
+    if parameter.name in ROWS.get(command, ()):
+        return f"{problem}; copy it first: `{copy_command(url, key)}`"
+    if parameter.name in WRITTEN or kind == "folder":
+        return f"{problem}; name one on this machine"
+    return f"{problem}; download it and name the copy"
+
+
+def copy_command(url: str, key: str) -> str:
+    """Return the command that copies the rows at a URL to a local file of the same name."""
+    name = key.rpartition("/")[2].removesuffix(".gz")
+    stem = name.rpartition(".")[0] or name
+    return f"ftkit sample {quote_argument(url)} --fraction 1 -o {quote_argument(f'{stem}.jsonl')}"

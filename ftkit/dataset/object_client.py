@@ -1,0 +1,182 @@
+"""Clients of object storage: settings from the environment, and requests that end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import timedelta
+from functools import lru_cache
+from threading import Thread
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ftkit._local import is_loopback
+from ftkit.dataset.aws_profile import profile_settings
+from ftkit.dataset.machine_credentials import lacks_credentials
+from ftkit.dataset.object_errors import no_credentials, object_error
+from ftkit.dataset.object_location import Location
+from ftkit.errors import FileError, install_command
+
+RETRY_SECONDS = 60
+"""Seconds after which a request is not tried again."""
+
+MAX_RETRIES = 10
+"""Maximum number of times that a request is tried again."""
+
+SILENCE_SECONDS = 30
+"""Seconds without a byte after which a connection counts as cut."""
+
+CONNECT_SECONDS = 10
+"""Seconds to wait for a connection."""
+
+REQUEST_SECONDS = 3600
+"""Seconds after which a request ends whose bytes arrive very slowly."""
+
+_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
+
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Variables with the address of the service, the most specific first."""
+
+T = TypeVar("T")
+
+
+def request(location: Location, call: Callable[[], T], action: str = "read") -> T:
+    """Return the result of a call of obstore.
+
+    The call runs in a thread, so that Ctrl-C need not wait until obstore gives up.
+
+    Args:
+        location: The object or folder, for error messages.
+        call: The call.
+        action: Verb for what is done, for error messages.
+
+    Raises:
+        FileError: The call failed.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+
+    Thread(target=run, name="ftkit-objects", daemon=True).start()
+    try:
+        return result.result()
+    except Exception as error:
+        raise object_error(location, error, action, RETRY_SECONDS) from error
+
+
+def open_store(location: Location) -> Any:
+    """Return obstore's store for the bucket or the server of a location.
+
+    Settings and credentials come from the variables that the tools of each service read.
+
+    Raises:
+        FileError: The package is not installed, or the settings cannot be used.
+    """
+    environment = tuple(
+        sorted((name, value) for name, value in os.environ.items() if name.startswith(_PREFIXES))
+    )
+    return _open_store(location.scheme, location.bucket, environment, RETRY_SECONDS)
+
+
+@lru_cache(maxsize=16)
+def _open_store(
+    scheme: str, bucket: str, environment: tuple[tuple[str, str], ...], retry_seconds: float
+) -> Any:
+    try:
+        from obstore import store
+    except ImportError:
+        raise FileError(
+            f"{scheme}:// URLs need the package obstore; install it with "
+            + install_command("remote")
+        ) from None
+    variables = dict(environment)
+    settings: dict[str, Any] = profile_settings(variables) if scheme == "s3" else {}
+    endpoint = settings.get("endpoint") or _first(variables, _ENDPOINTS.get(scheme, ()))
+    if "access_key_id" not in settings and lacks_credentials(scheme, variables):
+        raise no_credentials(Location(scheme, bucket, ""))
+    common: dict[str, Any] = {
+        "client_options": _client_options(scheme, endpoint, variables),
+        "retry_config": {
+            "max_retries": MAX_RETRIES,
+            "retry_timeout": timedelta(seconds=retry_seconds),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=10),
+                "base": 2,
+            },
+        },
+    }
+    try:
+        if scheme == "s3":
+            return store.S3Store(bucket, **settings, **common)
+        if scheme == "gs":
+            return store.GCSStore(bucket, **common)
+        if scheme == "az":
+            _check_account(variables)
+            return store.AzureStore(bucket, **common)
+        common["client_options"]["allow_http"] = scheme == "http"
+        return store.HTTPStore.from_url(f"{scheme}://{bucket}", **common)
+    except FileError:
+        raise
+    except Exception as error:  # obstore raises its own types, and ValueError
+        if "CA certificates" in str(error):
+            raise FileError(
+                "there are no certificates for https; install the package ca-certificates, or set "
+                "SSL_CERT_FILE"
+            ) from error
+        raise FileError(
+            f"the settings for {scheme}://{bucket} cannot be used ({type(error).__name__}); check "
+            f"the variables that begin with {_variables(scheme)}"
+        ) from error
+
+
+def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> dict[str, Any]:
+    """Return the options of the HTTP client.
+
+    Raises:
+        FileError: The endpoint is not a URL, or keys would be sent to it unencrypted.
+    """
+    options: dict[str, Any] = {
+        "connect_timeout": f"{CONNECT_SECONDS}s",
+        "read_timeout": f"{SILENCE_SECONDS}s",
+        "timeout": f"{REQUEST_SECONDS}s",
+    }
+    if not endpoint:
+        return options
+    try:
+        host = urlsplit(endpoint).hostname or ""
+    except ValueError:
+        host = ""
+    if not endpoint.startswith(("http://", "https://")) or not host:
+        names = " or ".join(_ENDPOINTS[scheme])
+        raise FileError(f"{names} must be a URL, such as https://minio.example.com")
+    if endpoint.startswith("http://"):
+        allow = _variables(scheme).removesuffix("*") + "ALLOW_HTTP"
+        if not is_loopback(host) and variables.get(allow, "").lower() not in ("1", "true"):
+            raise FileError(
+                f"the endpoint at {host} is not encrypted; use https://, or set {allow}=true"
+            )
+        options["allow_http"] = True
+    return options
+
+
+def _check_account(variables: dict[str, str]) -> None:
+    if not variables.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        raise FileError("az:// URLs need an account; set AZURE_STORAGE_ACCOUNT_NAME")
+
+
+def _variables(scheme: str) -> str:
+    return {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}.get(scheme, "SSL_*")
+
+
+def _first(variables: dict[str, str], names: tuple[str, ...]) -> str:
+    return next((variables[name] for name in names if variables.get(name)), "")

@@ -1,0 +1,190 @@
+"""Errors of object storage as one line, without queries, signatures or credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ftkit.dataset.object_location import CREDENTIALS, Location
+from ftkit.errors import FileError
+
+METADATA = re.compile(
+    r"169\.254\.1(?:69\.254|70\.2)|/latest/api/token|/computeMetadata/|/identity/"
+)
+"""Addresses that are asked for the credentials of a virtual machine if no others are set."""
+
+REJECTED = frozenset(
+    (
+        "AuthenticationFailed",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    )
+)
+"""Error codes of services that do not accept the credentials."""
+
+NO_BUCKET = frozenset(("NoSuchBucket", "ContainerNotFound"))
+"""Error codes of services that have no such bucket."""
+
+OTHER_REGION = frozenset(
+    ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect")
+)
+"""Error codes of services that have the bucket in another region."""
+
+PUBLIC = {
+    "s3": "AWS_SKIP_SIGNATURE",
+    "gs": "GOOGLE_SKIP_SIGNATURE",
+    "az": "AZURE_SKIP_SIGNATURE",
+}
+"""Variables that say that no credentials are needed."""
+
+BUSY = (408, 425, 429)
+"""Statuses, besides those of 5xx, of services that ask to be tried again."""
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+
+
+class _Failure(NamedTuple):
+    """A failed request: where, to do what, and what is known of the cause."""
+
+    location: Location
+    action: str
+    kind: str
+    status: int
+    code: str
+    text: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.location.root}/{self.location.key}"
+
+
+def object_error(
+    location: Location, error: BaseException, action: str = "read", waited: float = 0
+) -> FileError:
+    """Return the error of a request to object storage as one line.
+
+    Nothing of the text of the error is quoted, since it may hold queries, signatures and keys.
+
+    Args:
+        location: The object, or the folder or the pattern that was listed.
+        error: Exception of obstore.
+        action: Verb for what was to be done, such as "read", "list" or "write".
+        waited: Seconds for which the request was tried again.
+    """
+    if isinstance(error, FileError):
+        return error
+    text = str(error)
+    status, code = _STATUS.search(text), _CODE.search(text)
+    failure = _Failure(
+        location,
+        action,
+        type(error).__name__,
+        int(status[1]) if status else 0,
+        code[1] if code else "",
+        text,
+    )
+    for applies, message in _MESSAGES:
+        if applies(failure):
+            return FileError(message(failure))
+    return FileError(_unreachable(failure, waited))
+
+
+def is_changed(error: BaseException) -> bool:
+    """Return True if a request was refused because the object has another ETag."""
+    return type(error).__name__ == "PreconditionError" or "status code: 412" in str(error)
+
+
+def is_missing(error: BaseException) -> bool:
+    """Return True if there is no such object, although there is its bucket."""
+    code = _CODE.search(str(error))
+    return isinstance(error, FileNotFoundError) and not (code and code[1] in NO_BUCKET)
+
+
+def changed(location: Location) -> FileError:
+    """Return the error for an object that is not the one that was found."""
+    url = f"{location.root}/{location.key}"
+    return FileError(f"{url} changed while it was read; run the command again")
+
+
+def no_credentials(location: Location) -> FileError:
+    """Return the error for a bucket that there are no credentials for."""
+    public = PUBLIC.get(location.scheme)
+    advice = f"; {public}=true reads a public one without" if public else ""
+    return FileError(f"no credentials for {location.root}; {CREDENTIALS[location.scheme]}{advice}")
+
+
+def _asked_machine(failure: _Failure) -> bool:
+    return bool(METADATA.search(failure.text))
+
+
+def _no_permission(failure: _Failure) -> str:
+    advice = CREDENTIALS[failure.location.scheme]
+    if not failure.location.can_list:
+        return (
+            f"{failure.location.bucket} does not allow to {failure.action} {failure.url}; {advice}"
+        )
+    return (
+        f"no permission to {failure.action} {failure.url}, or it does not exist; check the key and "
+        "the permissions of the credentials"
+    )
+
+
+def _unreachable(failure: _Failure, waited: float) -> str:
+    host = failure.location.bucket if not failure.location.can_list else "the object storage"
+    if failure.status:
+        is_busy = failure.status in BUSY or failure.status >= 500
+        return (
+            f"cannot {failure.action} {failure.url}: {host} answered with status {failure.status}"
+            + (f" ({failure.code})" if failure.code else "")
+            + (f" for {waited:.0f} s; try again later" if is_busy and waited else "")
+            + ("" if is_busy else "; check the settings of the storage")
+        )
+    return (
+        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut"
+        + (f"; it was tried for {waited:.0f} s" if waited else "")
+        + "; check the network and the endpoint"
+    )
+
+
+_MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], ...] = (
+    (
+        lambda it: it.kind == "PreconditionError" or it.status == 412,
+        lambda it: str(changed(it.location)),
+    ),
+    (
+        _asked_machine,
+        lambda it: str(no_credentials(it.location)),
+    ),
+    (
+        lambda it: it.code in NO_BUCKET,
+        lambda it: f"no such bucket: {it.location.root}; check its name and the endpoint",
+    ),
+    (
+        lambda it: it.code in OTHER_REGION or it.status == 301 or "configured region" in it.text,
+        lambda it: f"{it.location.root} is in another region; set AWS_REGION to it",
+    ),
+    (
+        lambda it: it.status == 401 or it.code in REJECTED or it.kind == "UnauthenticatedError",
+        lambda it: (
+            f"the credentials for {it.location.root} were rejected"
+            f"{f' ({it.code})' if it.code else ''}; {CREDENTIALS[it.location.scheme]}"
+        ),
+    ),
+    (lambda it: it.status == 403 or it.kind == "PermissionDeniedError", _no_permission),
+    (
+        lambda it: it.kind == "FileNotFoundError" or it.status == 404,
+        lambda it: f"no such file: {it.url}",
+    ),
+    (
+        lambda it: "Range request not supported" in it.text or "non-partial response" in it.text,
+        lambda it: (
+            f"{it.location.bucket} cannot send a part of {it.url}; download the file and name that"
+        ),
+    ),
+)
+"""Conditions, the most specific first, with the message for each."""

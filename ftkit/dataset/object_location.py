@@ -1,0 +1,199 @@
+"""URLs of objects: the schemes, the bucket and the key that a URL names, and patterns."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from ftkit.errors import UsageError
+
+SCHEMES = ("s3", "gs", "az", "https")
+"""Schemes of the URLs that are read. `http` is read from loopback addresses only."""
+
+_SUPPORTED = "s3://, gs://, az:// or https://"
+
+_PLACES = {"s3": "bucket", "gs": "bucket", "az": "container", "https": "host", "http": "host"}
+"""Name of what comes first in the URLs of each scheme."""
+
+CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login",
+    "az": "set AZURE_STORAGE_ACCOUNT_KEY or another AZURE_STORAGE_* variable",
+    "https": "only files that need no login are read",
+    "http": "only files that need no login are read",
+}
+"""What to do about credentials, by scheme."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_MAGIC = re.compile(r"[*?[]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Location(NamedTuple):
+    """The place of an object.
+
+    Attributes:
+        scheme: One of `SCHEMES`, or `http`.
+        bucket: Bucket, or container of Azure; host and port of a web server.
+        key: Key of the object, or a pattern. The path of a web server is percent-decoded.
+    """
+
+    scheme: str
+    bucket: str
+    key: str
+
+    @property
+    def root(self) -> str:
+        """URL of the bucket or of the web server, without a slash at the end."""
+        return f"{self.scheme}://{self.bucket}"
+
+    @property
+    def can_list(self) -> bool:
+        """True if the objects of the bucket can be listed, which web servers cannot do."""
+        return not self.scheme.startswith("http")
+
+    @property
+    def is_pattern(self) -> bool:
+        """True if the key has wildcards."""
+        return self.can_list and bool(_MAGIC.search(self.key))
+
+
+class RemoteObject(str):
+    """The URL of an object, with the size and the ETag that the object had when it was found.
+
+    It is a `str`, so that it can be given wherever a path is, and the object is found only once.
+
+    Attributes:
+        size: Bytes of the object.
+        etag: ETag of the object.
+    """
+
+    size: int
+    etag: str
+
+    def __new__(cls, url: str, size: int, etag: str) -> RemoteObject:
+        """Return the URL with these attributes."""
+        self = super().__new__(cls, url)
+        self.size, self.etag = size, etag
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteObject, (str(self), self.size, self.etag)
+
+    @property
+    def url(self) -> str:
+        """The URL alone."""
+        return str(self)
+
+
+def is_url(name: object) -> bool:
+    """Return True if a name is a URL, of any scheme, and not a path."""
+    return isinstance(name, str) and bool(_URL.match(name))
+
+
+def is_collapsed(path: str) -> bool:
+    """Return True if a path looks like a URL that `pathlib` has taken a slash from."""
+    scheme, _, rest = path.partition(":/")
+    return scheme in (*SCHEMES, "http") and bool(rest) and not rest.startswith("/")
+
+
+def is_pattern(name: object) -> bool:
+    """Return True if a name is a URL with wildcards in it, whose objects can be listed."""
+    is_found = isinstance(name, RemoteObject)
+    return is_url(name) and not is_found and parse_url(str(name)).is_pattern
+
+
+def parse_url(url: str) -> Location:
+    """Return the location that a URL names.
+
+    Messages quote nothing of a URL that may hold a password or a signature.
+
+    Raises:
+        UsageError: The scheme is not supported, or the URL has no bucket or key, a user name, a
+            query or a fragment.
+    """
+    match = _URL.match(url)
+    scheme = match[1].lower() if match else ""
+    if not match or scheme not in (*SCHEMES, "http"):
+        raise UsageError(f"the scheme {scheme!r:.40} is not supported; use {_SUPPORTED}")
+    rest = match[2]
+    bucket, _, key = rest.partition("/")
+    if "@" in bucket:
+        raise UsageError(
+            f"{scheme}:// URLs must not contain a user name or a password; {CREDENTIALS[scheme]}"
+        )
+    if _CONTROLS.search(rest):
+        raise UsageError(f"{scheme}:// URLs must not contain control characters")
+    if scheme.startswith("http"):
+        key = _web_path(url, scheme)
+    if not bucket or not key or key.endswith("/"):
+        example = f"{scheme}://{bucket or _PLACES[scheme]}/data/train.jsonl"
+        raise UsageError(f"{url} names no file; give its {_PLACES[scheme]} and path: {example}")
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        raise UsageError(f"{url} has an empty part or a dot between its slashes; leave it out")
+    return Location(scheme, bucket, key)
+
+
+def _web_path(url: str, scheme: str) -> str:
+    """Return the decoded path of the URL of a web server."""
+    host_and_path = url.partition("?")[0].partition("#")[0]
+    if host_and_path != url:
+        raise UsageError(
+            f"{host_and_path} is given with a query or a fragment, such as a signature, which is "
+            "not supported; download the file and name that"
+        )
+    from urllib.parse import unquote, urlsplit
+
+    from ftkit._local import is_loopback
+
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        raise UsageError(f"{url} has no valid host") from None
+    if scheme == "http" and not is_loopback(host):
+        raise UsageError(f"{url} would be read unencrypted; use https://")
+    if "%2f" in parts.path.lower():
+        raise UsageError(f"{url} has an encoded slash in its path, which is not supported")
+    return unquote(parts.path).removeprefix("/")
+
+
+def matches(key: str, pattern: str) -> bool:
+    """Return True if a pattern matches a key, as `glob` matches paths.
+
+    `*`, `?` and `[…]` match within a part of the key, `**` any number of parts. Wildcards match
+    no dot at the beginning of a part.
+    """
+    patterns = pattern.split("/")
+    positions = _with_skipped({0}, patterns)
+    for part in key.split("/"):
+        following: set[int] = set()
+        for position in positions:
+            if position < len(patterns) and _matches_part(part, patterns[position]):
+                is_any = patterns[position] == "**"
+                following.update((position, position + 1) if is_any else (position + 1,))
+        positions = _with_skipped(following, patterns)
+    return len(patterns) in positions
+
+
+def _with_skipped(positions: set[int], patterns: list[str]) -> set[int]:
+    """Return the positions in a pattern with those after a `**`, which may match no folder."""
+    reached = set(positions)
+    for position in range(len(patterns) - 1):
+        if position in reached and patterns[position] == "**":
+            reached.add(position + 1)
+    return reached
+
+
+def _matches_part(part: str, pattern: str) -> bool:
+    if part.startswith(".") and not pattern.startswith("."):
+        return False
+    return fnmatchcase(part, pattern)
+
+
+def listed_folder(pattern: str) -> str:
+    """Return the part of a pattern before the first wildcard, up to its last slash."""
+    literal = _MAGIC.split(pattern, maxsplit=1)[0]
+    return literal.rpartition("/")[0]

@@ -1,0 +1,67 @@
+"""Objects in object storage as sources to scan."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from ftkit.dataset.detect import Head
+from ftkit.dataset.object_location import RemoteObject, is_pattern, is_url
+from ftkit.dataset.reader import PART_BYTES, Shard, cut, read_head
+
+
+def find_objects(name: str) -> list[RemoteObject]:
+    """Return the objects that a URL names, which it may do by a pattern.
+
+    Raises:
+        FileError: There is no such object.
+        UsageError: The URL is not valid.
+    """
+    from ftkit.dataset.object_store import find_object, list_objects  # it takes 40 ms
+
+    return list_objects(name) if is_pattern(name) else [find_object(name)]
+
+
+def open_stored(name: str) -> BinaryIO:
+    """Open a file or an object for reading as it is stored, even if its name ends in `.gz`."""
+    if not is_url(name):
+        return open(name, "rb")
+    from ftkit.dataset.object_store import open_object
+
+    return open_object(name)
+
+
+class ObjectRanges:
+    """An object that is read by whoever scans its shards.
+
+    Attributes:
+        object: The object, whose size and ETag hold for all that is read.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Find the object.
+
+        Raises:
+            FileError: There is no such object, or it cannot be read.
+        """
+        from ftkit.dataset.object_store import find_object  # it takes 40 ms
+
+        self.object = find_object(url)
+        self.path = self.object.url
+
+    def head(self) -> Head:
+        """Return the beginning of the object."""
+        return read_head(self.object)
+
+    def parts(self) -> list[Shard]:
+        """Return the shards of the object."""
+        return cut(self.path, self.object.size, PART_BYTES, self.object.etag)
+
+    def size(self) -> int:
+        """Return the number of bytes of the object, compressed if it is."""
+        return self.object.size
+
+    def open(self) -> BinaryIO:
+        """Open the object, as it is stored, for reading from its beginning."""
+        from ftkit.dataset.object_store import open_object
+
+        return open_object(self.object)

@@ -1,0 +1,182 @@
+"""Objects in S3, Google Cloud Storage, Azure and on web servers.
+
+    pattern → list_objects ─┐
+    URL → find_object ──────┴→ RemoteObject(URL, size, ETag) → open_object → requests for ranges
+
+Every request is pinned to the ETag of the object that was found, so what is read is one version
+of it, or the read fails.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, BinaryIO, cast
+
+from ftkit.dataset.object_client import open_store, request
+from ftkit.dataset.object_errors import is_missing
+from ftkit.dataset.object_location import (
+    Location,
+    RemoteObject,
+    is_url,
+    listed_folder,
+    matches,
+    parse_url,
+)
+from ftkit.dataset.object_stream import UNKNOWN, open_stream
+from ftkit.errors import FileError, did_you_mean
+
+__all__ = ["RemoteObject", "find_object", "is_url", "list_objects", "open_object", "open_range"]
+
+MAX_OBJECTS = 100_000
+"""Maximum number of objects that a pattern may match, so that memory is bounded."""
+
+SIBLINGS = 1000
+"""Number of objects that are listed to suggest one."""
+
+_PAGE = 1000
+"""Objects that are listed at a time."""
+
+
+def find_object(url: str) -> RemoteObject:
+    """Return the object that a URL names. A `RemoteObject` is returned as it is.
+
+    Raises:
+        FileError: There is no such object, or it cannot be read or pinned to an ETag.
+        UsageError: The URL is not valid.
+    """
+    if isinstance(url, RemoteObject):
+        return url
+    location = parse_url(url)
+    store = open_store(location)
+    import obstore
+
+    def find() -> Any:
+        try:
+            return obstore.head(store, location.key)
+        except Exception:  # a response to HEAD has no body, so it does not say why
+            return obstore.get(store, location.key, options={"range": (0, 1)}).meta
+
+    try:
+        meta = request(location, find)
+    except FileError as error:
+        if error.__cause__ is not None and is_missing(error.__cause__):
+            advice = _suggestion(location, store)
+            if location.is_pattern:
+                advice = "; patterns are for commands that read several files"
+            raise FileError(f"{error}{advice}") from error.__cause__
+        raise
+    return _remote_object(location, meta)
+
+
+def list_objects(pattern: str) -> list[RemoteObject]:
+    """Return the objects that a pattern matches, sorted by URL.
+
+    All objects below the folder before the first wildcard are listed, and those that do not match
+    are dropped at once.
+
+    Raises:
+        FileError: No object matches, more than `MAX_OBJECTS` do, or they cannot be listed.
+        UsageError: The URL is not valid.
+    """
+    location = parse_url(pattern)
+    objects: list[RemoteObject] = []
+    for meta in _listed(location, listed_folder(location.key)):
+        place = location._replace(key=meta["path"])
+        if place.key == location.key:
+            return [_remote_object(place, meta)]  # its name has characters of a pattern
+        if matches(place.key, location.key):
+            objects.append(_remote_object(place, meta))
+        if len(objects) > MAX_OBJECTS:
+            raise FileError(
+                f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
+            )
+    if not objects:
+        raise FileError(f"no object matches {pattern!r}")
+    return sorted(objects)
+
+
+def open_object(url: str, unpacks: bool = False) -> BinaryIO:
+    """Open an object as a buffered stream that can be read, peeked, and sought.
+
+    Args:
+        url: URL of the object.
+        unpacks: Read the object through gzip.
+
+    Raises:
+        FileError: There is no such object; reading raises it, too.
+    """
+    remote = find_object(url)
+    stream = open_stream(parse_url(remote.url), remote.etag, remote.size)
+    return _unpacked(stream) if unpacks else stream
+
+
+def open_range(url: str, etag: str, start: int, end: int, unpacks: bool = False) -> BinaryIO:
+    """Open an object at its beginning, to be read from `start` to about `end`.
+
+    One request asks for the bytes of the range; further ones follow if more is read.
+
+    Args:
+        url: URL of the object.
+        etag: ETag that the object must have.
+        start: Offset of the first byte that is read.
+        end: Offset behind the last byte that is surely read; `UNKNOWN` for the end of the object.
+        unpacks: Read the object through gzip.
+    """
+    expected = (0, 0) if end == UNKNOWN else (start, end)
+    stream = open_stream(parse_url(url), etag, expected=expected)
+    return _unpacked(stream) if unpacks else stream
+
+
+class _GzipObject(gzip.GzipFile):
+    """Reader of a compressed object that closes the object, too."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._compressed = stream
+        super().__init__(fileobj=stream, mode="rb")
+
+    def close(self) -> None:
+        super().close()
+        self._compressed.close()
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, _GzipObject(stream))
+
+
+def _remote_object(location: Location, meta: Any) -> RemoteObject:
+    url = f"{location.root}/{location.key}"
+    etag = meta["e_tag"] or ""
+    if not etag or etag.startswith("W/"):
+        raise FileError(
+            f"{location.bucket} gives {url} no strong ETag, so changes while it is read would go "
+            "unnoticed; download the file and name that"
+        )
+    return RemoteObject(url, meta["size"], etag)
+
+
+def _listed(location: Location, folder: str) -> Iterator[Any]:
+    """Yield the metadata of all objects below a folder."""
+    store = open_store(location)
+    import obstore
+
+    place = location._replace(key=folder)
+    pages = iter(obstore.list(store, folder or None, chunk_size=_PAGE))
+    while page := request(place, lambda: next(pages, None), "list"):
+        yield from page
+
+
+def _suggestion(location: Location, store: Any) -> str:
+    """Return a hint at an object in the same folder with a similar name, if there is one."""
+    if not location.can_list:
+        return ""
+    folder, _, name = location.key.rpartition("/")
+    try:
+        siblings = [
+            os.path.basename(meta["path"]) for meta in islice(_listed(location, folder), SIBLINGS)
+        ]
+    except FileError:
+        return ""
+    return did_you_mean(name, siblings, folder=f"{location.root}/{folder}".rstrip("/"))

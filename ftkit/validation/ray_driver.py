@@ -1,0 +1,215 @@
+"""Driver process of a Ray cluster: it submits the tasks that ftkit sends it.
+
+    ftkit ── Start, Order ──→ driver ── tasks ──→ nodes
+          ←─ Ready, Alive, Result, Failed ──
+
+Ray ends the process that is connected to a cluster when its head dies, so no other process imports
+it. The driver ends, and its tasks with it, when its standard input does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from ftkit._version import __version__
+from ftkit.validation.ray_messages import Alive, Channel, Failed, Order, Ready, Result, Start
+
+MAX_RETRIES = 5
+"""How often a task is tried again whose node or worker process died."""
+
+ALIVE_SECONDS = 2.0
+"""Seconds between two signs of life."""
+
+CHECK_SECONDS = 30.0
+"""Seconds that the nodes may take to say which versions they have."""
+
+END_SECONDS = 5.0
+"""Seconds that the end of the tasks may take."""
+
+VERSIONS = (f"ftkit {__version__}", "Python {}.{}".format(*sys.version_info))
+"""Versions that all nodes must have: tasks are sent as values of ftkit and byte code of Python."""
+
+
+def main() -> None:
+    """Run the driver until its standard input ends, or an error was sent."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_task_oom_retries", str(MAX_RETRIES))
+    channel = _take_streams()
+    start = channel.receive()
+    if not isinstance(start, Start):
+        return
+    try:
+        Driver(channel).run(start.address)
+    except BrokenPipeError:  # ftkit is gone
+        pass
+    except Exception as error:  # of any type; Ray has no common base class
+        channel.send(Failed(_one_line(error)))
+    os._exit(0)  # leaving the cluster ends its tasks, and may take long if the head is gone
+
+
+def _take_streams() -> Channel:
+    """Return the standard streams as a channel; Ray gets others, which lead nowhere."""
+    channel = Channel(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
+    with open(os.devnull, "r+b", buffering=0) as nowhere:
+        for number in range(3):
+            os.dup2(nowhere.fileno(), number)
+    return channel
+
+
+def _one_line(error: BaseException) -> bytes:
+    return os.fsencode(" ".join(str(error).split()))
+
+
+class Driver:
+    """Connection to a cluster. Tasks run on any node, and results are sent as they come."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._running: dict[int, Any] = {}
+        self._events: SimpleQueue[Order | tuple[int, Future[Any]] | None] = SimpleQueue()
+
+    def run(self, address: str) -> None:
+        """Run the tasks that are received until there are no more, or one has failed."""
+        Thread(target=self._receive, daemon=True).start()
+        self._connect(address)
+        Thread(target=self._send_signs_of_life, daemon=True).start()
+        self._check_versions()
+        self._channel.send(Ready())
+        while (event := self._events.get()) is not None:
+            if isinstance(event, Order):
+                self._submit(event)
+            elif not self._finish(*event):
+                break
+        for reference in self._running.values():
+            self._ray.cancel(reference, force=True)
+        self._ray.shutdown()
+
+    def _connect(self, address: str) -> None:
+        import ray
+
+        self._ray: Any = ray
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, namespace="ftkit")
+        self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(scan_shard)
+
+    def _submit(self, order: Order) -> None:
+        reference = self._run.remote(VERSIONS, order.task)
+        self._running[order.number] = reference
+        future = reference.future()
+        future.add_done_callback(lambda future: self._events.put((order.number, future)))
+
+    def _finish(self, number: int, future: Future[Any]) -> bool:
+        """Send the result of a task. Return False if it has failed."""
+        del self._running[number]
+        try:
+            kind, data = future.result()
+        except Exception as error:
+            if type(error).__name__ == "LocalRayletDiedError":
+                os._exit(1)  # this machine's node has died, and the connection with it
+            kind, data = "error", _reason(error)
+        if kind == "summary":
+            self._channel.send(Result(number, data))
+            return True
+        self._channel.send(Failed(data, of_file=kind == "file-error"))
+        return False
+
+    def _receive(self) -> None:
+        while isinstance(message := self._channel.receive(), Order):
+            self._events.put(message)
+        self._events.put(None)
+        time.sleep(END_SECONDS)
+        os._exit(1)
+
+    def _send_signs_of_life(self) -> None:
+        while True:
+            self._channel.send(Alive(self._processors()))
+            time.sleep(ALIVE_SECONDS)
+
+    def _processors(self) -> float:
+        return float(sum(node["Resources"].get("CPU", 0) for node in self._nodes()))
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """Return the nodes that are alive. This asks the head."""
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    def _check_versions(self) -> None:
+        """Raise `RuntimeError` if a node has other versions than this one.
+
+        Each task checks them, too, since nodes may join later; but then nodes may have worked for
+        hours, and the error names only one node.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        references = [
+            self._run.options(
+                name="check_versions",
+                num_cpus=0,
+                max_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            ).remote(VERSIONS, None)
+            for node in self._nodes()
+            if node["Resources"].get("CPU")
+        ]
+        done, _ = (
+            self._ray.wait(references, num_returns=len(references) or 1, timeout=CHECK_SECONDS)
+            if references
+            else ([], [])
+        )
+        problems = [message for message in map(self._problem, done) if message]
+        if problems:
+            raise RuntimeError("; ".join(problems))
+
+    def _problem(self, reference: Any) -> str:
+        try:
+            kind, data = self._ray.get(reference)
+        except Exception:  # the node is gone; others take its tasks
+            return ""
+        return os.fsdecode(data) if kind == "error" else ""
+
+
+def _reason(error: Exception) -> bytes:
+    """Return why a task failed for good."""
+    if type(error).__name__ in ("WorkerCrashedError", "OutOfMemoryError", "NodeDiedError"):
+        reason = f"a task's worker process died {MAX_RETRIES + 1} times, maybe for lack of memory"
+        return f"{reason}; give the nodes fewer processors (ray start --num-cpus)".encode()
+    cause = getattr(error, "cause", None) or error
+    return f"a task failed: {type(cause).__name__}: ".encode() + _one_line(cause)[:500]
+
+
+def scan_shard(versions: tuple[str, str], task: bytes | None) -> tuple[str, bytes]:
+    """Scan a shard on a node, or only check the versions if there is no task.
+
+    Ray sends this function by value, as it is part of the driver's main module; so it runs where
+    ftkit is missing, too.
+    """
+    import os
+    import sys
+
+    import ray
+
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    node = f"{address} ({ray.get_runtime_context().get_node_id()[:8]})"
+    own = ["no ftkit", "Python {}.{}".format(*sys.version_info)]
+    try:
+        from ftkit._version import __version__
+
+        own[0] = f"ftkit {__version__}"
+        if own == list(versions):
+            from ftkit.validation.ray_tasks import run_task
+    except ImportError as error:
+        own[0] += f" ({error})"
+    if own != list(versions):
+        advice = f"install {versions[0]} on all nodes"
+        text = f"node {node} has {' and '.join(own)}, this machine {' and '.join(versions)}"
+        return "error", os.fsencode(f"{text}; {advice}")
+    return run_task(task, node) if task is not None else ("versions", b"")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Messages between ftkit and the driver process of a Ray cluster, over its standard streams."""
+
+from __future__ import annotations
+
+import struct
+from threading import Lock
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+LENGTH = struct.Struct("<Q")
+"""Number of bytes of a message, which it begins with."""
+
+
+class Start(Struct, tag=True, frozen=True):
+    """The first message to the driver: connect to the cluster at this address."""
+
+    address: str
+
+
+class Order(Struct, tag=True, frozen=True):
+    """A task for the cluster: bytes of a `ray_tasks.Task`, under a number."""
+
+    number: int
+    task: bytes
+
+
+class Ready(Struct, tag=True, frozen=True):
+    """The nodes have been checked, and orders are welcome."""
+
+
+class Alive(Struct, tag=True, frozen=True):
+    """Sign of life of the cluster's head, with the processors of all nodes."""
+
+    processors: float
+
+
+class Result(Struct, tag=True, frozen=True):
+    """Result of a task: bytes of its `Summary`."""
+
+    number: int
+    summary: bytes
+
+
+class Failed(Struct, tag=True, frozen=True):
+    """Error that ends the command. The message is bytes, since paths need not be UTF-8."""
+
+    message: bytes
+    of_file: bool = False
+    """True if the error is a `FileError` that one machine reports, too."""
+
+
+ToDriver = Start | Order
+FromDriver = Ready | Alive | Result | Failed
+
+
+class Channel:
+    """Messages over two streams. Sending is thread-safe."""
+
+    def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
+        self._source, self._target = source, target
+        self._lock = Lock()
+
+    def send(self, message: ToDriver | FromDriver) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: The other side has closed the stream.
+        """
+        data = msgspec.msgpack.encode(message)
+        with self._lock:
+            self._target.write(LENGTH.pack(len(data)))
+            self._target.write(data)
+            self._target.flush()
+
+    def receive(self) -> ToDriver | FromDriver | None:
+        """Return the next message, or None at the end of the stream."""
+        prefix = self._source.read(LENGTH.size)
+        if len(prefix) < LENGTH.size:
+            return None
+        (length,) = LENGTH.unpack(prefix)
+        data = self._source.read(length)
+        if len(data) < length:
+            return None
+        message: ToDriver | FromDriver = msgspec.msgpack.decode(data, type=ToDriver | FromDriver)
+        return message

@@ -1,0 +1,45 @@
+"""S3 on loopback for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.object_storage import BUCKET, FaultyProxy, Storage, running_storage
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
+    "AWS_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Storage]:
+    """An S3 that runs as long as the tests."""
+    pytest.importorskip("obstore", reason="needs the extra remote")
+    pytest.importorskip("moto.server", reason="needs moto[server]")
+    with running_storage() as storage:
+        yield storage
+
+
+@pytest.fixture
+def storage(moto: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """An S3 with one empty bucket, which the environment names as the endpoint."""
+    moto.clear()
+    moto.create(BUCKET)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SSL_CERT_DIR")  # without certificates obstore has no clients
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{moto.port}")
+    return moto
+
+
+@pytest.fixture
+def proxy(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """A proxy in front of that S3, which the environment names instead."""
+    proxy = FaultyProxy(storage.port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    yield proxy
+    proxy.close()

@@ -1,0 +1,324 @@
+"""Scanning on a real Ray cluster of several nodes whose processes are killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import ftkit
+from ftkit.catalog import find_limits
+from ftkit.dataset.reader import split
+from ftkit.errors import FtkitError, UsageError
+from ftkit.rules import ScanPlan, choose_rules
+from ftkit.summary import Summary
+from ftkit.validation import ray_cluster as module
+from ftkit.validation.ray_cluster import ray_cluster
+from ftkit.validation.scan import summarize
+from support.commands import run_ftkit
+from support.examples import chat_example
+from support.object_storage import Storage
+from support.ray_nodes import (
+    LOOPBACK,
+    RayNodes,
+    processes,
+    ray_nodes,
+    wait_for_no_process,
+    wait_for_processes,
+)
+
+pytestmark = [
+    pytest.mark.remote,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray has no wheel for this Python"),
+]
+
+DRIVER, TASK = "ftkit.validation.ray_driver", "ray::scan_shard"
+"""Parts of the command lines of the driver and of a worker process that runs a task."""
+
+NODES = 2
+
+VALIDATE = [sys.executable, "-m", "ftkit", "validate"]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[RayNodes]:
+    """A cluster that the tests of this module share; each leaves it with `NODES` nodes."""
+    with ray_nodes(NODES) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LOOPBACK.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def large_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """32 MB with duplicates, conflicts and lines that are not JSON."""
+    path = tmp_path_factory.mktemp("ray") / "large.jsonl"
+    with path.open("wb") as file:
+        number = 0
+        while file.tell() < 32 << 20:
+            value = chat_example(number % 20_000)
+            value["messages"][0]["content"] += " and so on" * 100
+            value["messages"][-1]["content"] += " again" * (number % 7 == 0)
+            file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
+            number += 1
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def plan() -> ScanPlan:
+    return ScanPlan(find_limits("openai", None, None), rules=choose_rules((), ()))
+
+
+@pytest.fixture(scope="module")
+def expected(large_file: str, plan: ScanPlan) -> Summary:
+    """The summary on one machine, in one process."""
+    return summarize(split(large_file), plan)
+
+
+def on_cluster(nodes: RayNodes, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_ftkit(*arguments, "--engine", f"ray={nodes.address}")
+
+
+@pytest.mark.parametrize("arguments", [["validate", "-o", "json"], ["estimate"]])
+def test_the_output_is_that_of_one_machine(
+    arguments: list[str], nodes: RayNodes, large_file: str
+) -> None:
+    local = run_ftkit(*arguments, large_file)
+    remote = on_cluster(nodes, *arguments, large_file)
+    assert (remote.returncode, remote.stdout) == (local.returncode, local.stdout)
+    assert remote.stderr == local.stderr == ""
+
+
+def test_errors_of_files_are_those_of_one_machine(nodes: RayNodes, tmp_path: Path) -> None:
+    Path("cut.jsonl.gz").write_bytes(damaged_gzip())
+    local = run_ftkit("validate", "cut.jsonl.gz")
+    remote = on_cluster(nodes, "validate", "cut.jsonl.gz")
+    assert "is the file complete?" in local.stderr
+    assert (remote.returncode, remote.stdout, remote.stderr) == (2, "", local.stderr)
+
+
+def damaged_gzip() -> bytes:
+    import gzip
+
+    rows = [json.dumps(chat_example(number)).encode() + b"\n" for number in range(50_000)]
+    return gzip.compress(b"".join(rows), 1)[:-200_000]
+
+
+def test_what_only_this_process_can_read_is_refused(
+    nodes: RayNodes, large_file: str, clean_file: str
+) -> None:
+    engine = f"ray={nodes.address}"
+    message = r"node 127.0.0.1 \(\w{8}\) .* object storage or on"
+    with open(large_file, "rb") as held, pytest.raises(FtkitError, match=message):
+        ftkit.validate(f"/proc/self/fd/{held.fileno()}", engine=engine)
+    for source in (io.BytesIO(Path(clean_file).read_bytes()), [chat_example(1)] * 10):
+        with pytest.raises(UsageError, match="is read by this machine only, so `engine` ray"):
+            ftkit.validate(source, engine=engine)
+
+
+def test_a_node_with_another_version_is_named(
+    nodes: RayNodes, tmp_path: Path, clean_file: str
+) -> None:
+    package = tmp_path / "old" / "ftkit"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "_version.py").write_text('__version__ = "0.0.1"\n')
+    node = nodes.add(env={"PYTHONPATH": str(package.parent)})
+    try:
+        result = on_cluster(nodes, "validate", clean_file)
+    finally:
+        nodes.remove(node)
+    versions = f"ftkit {ftkit.__version__} and Python 3.{sys.version_info.minor}"
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert (
+        f") has ftkit 0.0.1 and Python 3.{sys.version_info.minor}, this machine {versions}"
+        in result.stderr
+    )
+    assert f"install ftkit {ftkit.__version__} on all nodes" in result.stderr
+
+
+def test_an_address_without_a_cluster_is_one_line(clean_file: str) -> None:
+    result = run_ftkit("validate", clean_file, "--engine", "ray=127.0.0.1:1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "ftkit: no Ray cluster answers at 127.0.0.1:1: connection refused; start one with: ray start --head\n"
+    )
+
+
+def test_progress_adds_up_to_the_size_of_the_file(nodes: RayNodes, large_file: str) -> None:
+    steps: list[int] = []
+    ftkit.validate(
+        large_file, engine=f"ray={nodes.address}", progress=lambda file, size: steps.append(size)
+    )
+    assert (sum(steps), len(steps) > 1) == (os.path.getsize(large_file), True)
+
+
+def test_an_interrupt_ends_the_driver_and_the_tasks(nodes: RayNodes, large_file: str) -> None:
+    links = [Path(f"copy{number}.jsonl") for number in range(20)]
+    for link in links:
+        link.symlink_to(large_file)
+    process = subprocess.Popen(
+        [*VALIDATE, *map(str, links), "--engine", f"ray={nodes.address}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    wait_for_processes(TASK)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors.strip()) == (130, b"", b"ftkit: interrupted")
+    assert processes(DRIVER) == []
+    wait_for_no_process(TASK)
+
+
+def test_summaries_are_equal_whatever_the_shards_and_windows(
+    nodes: RayNodes,
+    large_file: str,
+    plan: ScanPlan,
+    expected: Summary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cases = random.Random(1)
+    with ray_cluster(nodes.address) as map_:
+        for _ in range(6):
+            monkeypatch.setattr(module, "WINDOW", cases.choice([1, 2, 8]))
+            monkeypatch.setattr(module, "RUNNING_PER_PROCESSOR", cases.choice([0, 1, 4]))
+            monkeypatch.setattr(module, "TASKS_PER_PROCESSOR", cases.choice([1, 3, 100]))
+            shards = split(large_file, cases.choice([1 << 20, 3_000_017, 16 << 20, 1 << 30]))
+            assert summarize(shards, plan, map_) == expected
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_summaries_are_equal_while_workers_and_nodes_are_killed(
+    kills: int,
+    nodes: RayNodes,
+    large_file: str,
+    plan: ScanPlan,
+    expected: Summary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_JOINED", 1)
+    cases = random.Random(kills)
+    with ray_cluster(nodes.address) as map_:
+        summarize(split(large_file), plan, map_)
+        for number in range(kills):
+            kill = threading.Thread(target=kill_one, args=(nodes, cases, number % 2 == 0))
+            kill.start()
+            try:
+                shards = split(large_file, cases.choice([1 << 20, 4 << 20]))
+                assert summarize(shards, plan, map_) == expected
+            finally:
+                kill.join()
+            while len(nodes.nodes) < NODES:
+                nodes.add()
+
+
+def kill_one(nodes: RayNodes, cases: random.Random, is_node: bool) -> None:
+    """Kill a worker process or the raylet of a node, at a random moment while tasks run."""
+    wait_for_processes(TASK)
+    time.sleep(cases.random() / 2)
+    if is_node:
+        node = cases.choice(sorted(nodes.nodes))
+        nodes.kill(node)
+        nodes.remove(node)
+    elif found := processes(TASK):
+        os.kill(cases.choice(found), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("process", ["gcs_server", "raylet"])
+def test_the_death_of_the_head_ends_the_command(process: str, large_file: str) -> None:
+    with ray_nodes(1) as nodes:
+        command = subprocess.Popen(
+            [*VALIDATE, large_file, "--engine", f"ray={nodes.address}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        worker = wait_for_processes(TASK)[0]
+        os.kill(worker, signal.SIGSTOP)  # so that the tasks do not end before the head is missed
+        try:
+            os.kill(nodes.head[process], signal.SIGKILL)
+            output, errors = command.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):  # it has missed its node
+                os.kill(worker, signal.SIGKILL)
+    assert (command.returncode, output) == (2, b"")
+    assert errors.decode() == (
+        f"ftkit: the connection to the Ray cluster at {nodes.address} was lost; its head node, or "
+        "the node on this machine, has ended (see: ray status)\n"
+    )
+    assert processes(DRIVER) == []
+
+
+def test_objects_are_read_by_the_nodes(storage: Storage, large_file: str) -> None:
+    url = storage.put("large.jsonl", Path(large_file).read_bytes())
+    local = run_ftkit("validate", url, "-o", "json")
+    with ray_nodes(1) as nodes:  # with the keys of the storage in their environment
+        remote = on_cluster(nodes, "validate", url, "-o", "json")
+    assert (remote.returncode, remote.stdout, remote.stderr) == (1, local.stdout, "")
+
+
+def test_a_node_without_keys_is_named(nodes: RayNodes, storage: Storage, clean_file: str) -> None:
+    url = storage.put("clean.jsonl", Path(clean_file).read_bytes())
+    result = on_cluster(nodes, "validate", url)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("ftkit: node 127.0.0.1 (")
+    assert "credentials" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_file_of_2_gb_in_object_storage_while_a_node_is_killed(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = tmp_path / "2gb.jsonl"
+    with path.open("wb") as file:
+        number = 0
+        while file.tell() < 2 << 30:
+            value = chat_example(number % 1_000_000)
+            value["messages"][0]["content"] += " and so on" * 150
+            file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
+            number += 1
+    with path.open("rb") as file:
+        url = storage.put_stream("2gb.jsonl", file)
+    path.unlink()
+    with ray_nodes(4) as nodes:
+        for arguments in (["validate", "-o", "json"], ["estimate"]):
+            command = [sys.executable, "-m", "ftkit", *arguments, url]
+            expected, _ = timed([*command, "--workers", "2"], None)
+            victim = min(nodes.nodes)
+            output, seconds = timed(
+                [*command, "--engine", f"ray={nodes.address}"], lambda node=victim: nodes.kill(node)
+            )
+            nodes.remove(victim)
+            nodes.add()
+            assert output == expected
+            print(f"{arguments[0]}: {seconds:.0f} s")
+
+
+def timed(command: list[str], kill: Callable[[], None] | None) -> tuple[bytes, float]:
+    """Run a command, with a kill 5 s after its tasks have begun; return its output and seconds."""
+    start = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if kill:
+            wait_for_processes(TASK)
+            time.sleep(5)
+            assert process.poll() is None, "it ended before the kill"
+            kill()
+        output, errors = process.communicate(timeout=1200)
+    assert (process.returncode in (0, 1), errors) == (True, b"")
+    return output, time.monotonic() - start

@@ -1,0 +1,156 @@
+"""A Ray cluster of several nodes on this machine, held by a process of its own.
+
+The process, `python -m support.ray_nodes`, reads a JSON object per line and answers with one; the
+cluster ends with its standard input. The tests themselves never import Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+STORE_BYTES = 80 << 20
+"""Size of the object store of a node."""
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Environment in which Ray uses the loopback interface, and reports nothing to its makers."""
+
+
+class RayNodes:
+    """Client of that process.
+
+    Attributes:
+        address: Address of the cluster.
+        nodes: Process ids of the raylets by the number of their node.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.nodes: dict[int, int] = {}
+        answer = self._ask()
+        self.address: str = answer["address"]
+        self.head: dict[str, int] = answer["processes"]
+
+    def add(self, env: dict[str, str] | None = None) -> int:
+        """Start a node with one processor and return its number."""
+        answer = self._ask({"env": env})
+        self.nodes[answer["node"]] = answer["raylet"]
+        return int(answer["node"])
+
+    def kill(self, node: int) -> None:
+        """Kill the raylet of a node without a chance to say goodbye."""
+        os.kill(self.nodes[node], signal.SIGKILL)
+
+    def remove(self, node: int) -> None:
+        """Clean up after a node that was killed, or end one."""
+        del self.nodes[node]
+        self._ask({"remove": node})
+
+    def _ask(self, question: dict[str, Any] | None = None) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        if question is not None:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+@contextmanager
+def ray_nodes(number: int) -> Iterator[RayNodes]:
+    """Yield a cluster of a head without processors and some nodes with one each."""
+    tests = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        path = os.pathsep.join((str(tests), os.environ.get("PYTHONPATH", "")))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "support.ray_nodes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **LOOPBACK, "RAY_TMPDIR": folder, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+        try:
+            nodes = RayNodes(process)
+            for _ in range(number):
+                nodes.add()
+            yield nodes
+        finally:
+            process.communicate(timeout=60)
+
+
+def processes(text: str) -> list[int]:
+    """Return the ids of the processes whose command line contains a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().replace(b"\0", b" ")
+        except OSError:  # it has ended
+            continue
+        if text.encode() in words and int(path.parent.name) != os.getpid():
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_for_processes(text: str, seconds: float = 60) -> list[int]:
+    """Return the ids of the processes whose command line contains a text, once there are any."""
+    deadline = time.monotonic() + seconds
+    while not (found := processes(text)):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.02)
+    return found
+
+
+def wait_for_no_process(text: str, seconds: float = 15) -> None:
+    """Wait until there is no process whose command line contains a text."""
+    deadline = time.monotonic() + seconds
+    while found := processes(text):
+        assert time.monotonic() < deadline, f"{text}: {found} still run"
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Hold a cluster until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    from ray.cluster_utils import Cluster
+
+    options = {
+        "object_store_memory": STORE_BYTES,
+        "include_dashboard": False,
+        "node_ip_address": "127.0.0.1",
+    }
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    pids = {name: held[0].process.pid for name, held in cluster.head_node.all_processes.items()}
+    answer({"address": cluster.address, "processes": pids})
+    nodes: list[Any] = []
+    for line in sys.stdin:
+        question = json.loads(line)
+        if "remove" in question:
+            cluster.remove_node(nodes[question["remove"]], allow_graceful=False)
+            answer({})
+            continue
+        env = question["env"]
+        node = cluster.add_node(num_cpus=1, **options, **({"env_vars": env} if env else {}))
+        nodes.append(node)
+        answer({"node": len(nodes) - 1, "raylet": node.all_processes["raylet"][0].process.pid})
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

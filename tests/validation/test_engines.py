@@ -1,0 +1,78 @@
+"""Names of engines, and what they refuse before a cluster is asked."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+
+import ftkit
+from ftkit.dataset.reader import Shard
+from ftkit.errors import UsageError
+from ftkit.validation.ray_cluster import joined
+from ftkit.validation.scanning import ray_address
+from support.commands import run_ftkit
+from support.examples import chat_lines
+
+
+@pytest.mark.parametrize(
+    ("engine", "address"),
+    [
+        ("local", None),
+        ("ray", "auto"),
+        ("ray=auto", "auto"),
+        ("ray=10.0.0.1:6379", "10.0.0.1:6379"),
+        ("ray=head.example:6379", "head.example:6379"),
+        ("ray=[::1]:6379", "[::1]:6379"),
+    ],
+)
+def test_an_engine_names_the_address_of_a_cluster_or_this_machine(
+    engine: str, address: str | None
+) -> None:
+    assert ray_address(engine) == address
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("dask", "must be local, ray or ray=ADDRESS, not 'dask'"),
+        ("ray=", "must be local, ray or ray=ADDRESS"),
+        ("local=2", "must be local, ray or ray=ADDRESS"),
+        (None, "must be local, ray or ray=ADDRESS, not None"),
+        ("ray=ray://head:10001", "cannot connect from outside of a cluster .*ray job submit"),
+        ("ray=http://head:8265", "needs auto or HOST:PORT .*not 'http://head:8265'"),
+        ("ray=local", "needs auto or HOST:PORT"),
+    ],
+)
+def test_other_names_of_engines_are_refused(engine: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ray_address(engine)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, clean_file: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"needs the package ray: pip install '.*\[ray\]'"):
+        ftkit.validate(clean_file, engine="ray")
+
+
+@pytest.mark.parametrize("command", ["validate", "estimate"])
+def test_standard_input_is_refused(command: str) -> None:
+    result = run_ftkit(command, "-", "--engine", "ray", input=b"".join(chat_lines(10)))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(
+        "ftkit: - is a stream, which only this machine can read, so --engine ray cannot"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize("most", [1, 2, 3, 16])
+def test_joined_shards_cover_the_same_bytes_in_order(size: int, most: int) -> None:
+    shards = [Shard("a", start, min(start + size, 100)) for start in range(0, 100, size)]
+    together = list(joined(shards, most))
+    assert len(together) == -(-len(shards) // most)
+    assert (together[0].start, together[-1].end) == (0, 100)
+    assert all(one.end == two.start for one, two in itertools.pairwise(together))
