@@ -62,9 +62,10 @@ def run(
         with _lock_folder(settings.folder):
             host = host.strip("[]")
             with closing(_listen(host, port, any_port)) as listener:
+                note = ""
                 if cluster:
-                    settings = _use_cluster(settings, cluster, listener, host, notify)
-                _serve(settings, listener, host, notify)
+                    settings, note = _use_cluster(settings, cluster, listener, host)
+                _serve(settings, listener, host, lambda message: notify(f"{message}{note}"))
     finally:
         os.umask(umask)
 
@@ -94,9 +95,8 @@ def _use_cluster(
     cluster: RaySettings,
     listener: socket.socket,
     host: str,
-    notify: Callable[[str], None],
-) -> ServerSettings:
-    """Check a cluster, and return the settings with which it trains the jobs."""
+) -> tuple[ServerSettings, str]:
+    """Check a cluster, and return the settings with which it trains the jobs, and a note."""
     # Not at the top: most services need no client of a cluster.
     from ftkit.server.cluster_check import check_cluster
     from ftkit.server.ray_client import RayClient
@@ -107,11 +107,11 @@ def _use_cluster(
     folder = Folder(settings.folder)
     with closing(RayClient(cluster.url, cluster.token)) as client:
         result = check_cluster(client, folder, cluster.service_url, listener)
-    notify(
-        f"Training on the Ray cluster at {cluster.url} (Ray {result.version},"
+    note = (
+        f"; training on the Ray cluster at {cluster.url} (Ray {result.version},"
         f" {plural(result.nodes, 'node')}), whose jobs report to {cluster.service_url}"
     )
-    return replace(settings, runner=RayJobs(folder, cluster))
+    return replace(settings, runner=RayJobs(folder, cluster)), note
 
 
 def _host_name(host: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,8 @@ def test_the_address_of_the_service_is_its_own_unless_it_is_named() -> None:
     assert (named.service_url, named.token) == ("https://ftkit.example", "secret")
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="needs the extra local")
 def test_a_cluster_that_is_not_there_ends_the_command(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs the extra local")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     result = run_ftkit(
