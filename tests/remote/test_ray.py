@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ from ftkit.validation.ray_cluster import ray_cluster
 from ftkit.validation.scan import summarize
 from support.commands import run_ftkit
 from support.examples import chat_example
+from support.object_storage import Storage
 from support.ray_nodes import (
     LOOPBACK,
     RayNodes,
@@ -262,3 +263,62 @@ def test_the_death_of_the_head_ends_the_command(process: str, large_file: str) -
         "the node on this machine, has ended (see: ray status)\n"
     )
     assert processes(DRIVER) == []
+
+
+def test_objects_are_read_by_the_nodes(storage: Storage, large_file: str) -> None:
+    url = storage.put("large.jsonl", Path(large_file).read_bytes())
+    local = run_ftkit("validate", url, "-o", "json")
+    with ray_nodes(1) as nodes:  # with the keys of the storage in their environment
+        remote = on_cluster(nodes, "validate", url, "-o", "json")
+    assert (remote.returncode, remote.stdout, remote.stderr) == (1, local.stdout, "")
+
+
+def test_a_node_without_keys_is_named(nodes: RayNodes, storage: Storage, clean_file: str) -> None:
+    url = storage.put("clean.jsonl", Path(clean_file).read_bytes())
+    result = on_cluster(nodes, "validate", url)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("ftkit: node 127.0.0.1 (")
+    assert "credentials" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_file_of_2_gb_in_object_storage_while_a_node_is_killed(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = tmp_path / "2gb.jsonl"
+    with path.open("wb") as file:
+        number = 0
+        while file.tell() < 2 << 30:
+            value = chat_example(number % 1_000_000)
+            value["messages"][0]["content"] += " and so on" * 150
+            file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
+            number += 1
+    with path.open("rb") as file:
+        url = storage.put_stream("2gb.jsonl", file)
+    path.unlink()
+    with ray_nodes(4) as nodes:
+        for arguments in (["validate", "-o", "json"], ["estimate"]):
+            command = [sys.executable, "-m", "ftkit", *arguments, url]
+            expected, _ = timed([*command, "--workers", "2"], None)
+            victim = sorted(nodes.nodes)[0]
+            output, seconds = timed(
+                [*command, "--engine", f"ray={nodes.address}"], lambda node=victim: nodes.kill(node)
+            )
+            nodes.remove(victim)
+            nodes.add()
+            assert output == expected
+            print(f"{arguments[0]}: {seconds:.0f} s")
+
+
+def timed(command: list[str], kill: Callable[[], None] | None) -> tuple[bytes, float]:
+    """Run a command, with a kill 5 s after its tasks have begun; return its output and seconds."""
+    start = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if kill:
+            wait_for_processes(TASK)
+            time.sleep(5)
+            assert process.poll() is None, "it ended before the kill"
+            kill()
+        output, errors = process.communicate(timeout=1200)
+    assert (process.returncode in (0, 1), errors) == (True, b"")
+    return output, time.monotonic() - start

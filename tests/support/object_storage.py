@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 BUCKET = "bucket"
@@ -82,6 +83,12 @@ class Storage:
         self._send("PUT", f"/{bucket}/{quote(key)}", data, headers)
         return f"s3://{bucket}/{key}"
 
+    def put_stream(self, key: str, stream: BinaryIO) -> str:
+        """Write an object of any size, from the beginning of a file, and return its URL."""
+        size = os.fstat(stream.fileno()).st_size
+        self._send("PUT", f"/{BUCKET}/{quote(key)}", stream, {"Content-Length": str(size)})
+        return f"s3://{BUCKET}/{key}"
+
     def create(self, bucket: str) -> None:
         """Create a bucket."""
         self._send("PUT", f"/{bucket}")
@@ -91,7 +98,11 @@ class Storage:
         self._send("POST", "/moto-api/reset")
 
     def _send(
-        self, method: str, path: str, data: bytes = b"", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        data: bytes | BinaryIO = b"",
+        headers: dict[str, str] | None = None,
     ) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
