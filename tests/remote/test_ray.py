@@ -300,7 +300,7 @@ def test_a_file_of_2_gb_in_object_storage_while_a_node_is_killed(
         for arguments in (["validate", "-o", "json"], ["estimate"]):
             command = [sys.executable, "-m", "ftkit", *arguments, url]
             expected, _ = timed([*command, "--workers", "2"], None)
-            victim = sorted(nodes.nodes)[0]
+            victim = min(nodes.nodes)
             output, seconds = timed(
                 [*command, "--engine", f"ray={nodes.address}"], lambda node=victim: nodes.kill(node)
             )

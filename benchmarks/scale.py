@@ -1,0 +1,204 @@
+"""Measure a Ray cluster of local nodes, and the parts of a large one: python benchmarks/scale.py.
+
+Prints tables in Markdown. The nodes share the processors of this machine, so more nodes than
+processors are no faster. What a cluster of 1,000 nodes would do is computed from what one
+machine does for it: it sends the tasks, adds up the summaries and looks for duplicates.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from compare import HERE, data_file, describe_machine, say
+from ftkit.catalog import find_limits
+from ftkit.dataset.reader import Shard, split
+from ftkit.rules import RULES, ScanPlan, choose_rules
+from ftkit.rules.nodes import Dataset
+from ftkit.summary import Summary
+from ftkit.validation.ray_cluster import MAX_JOINED, ray_cluster
+from ftkit.validation.scan import Map, scan, summarize
+from ftkit.validation.scanning import scanning
+
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT / "tests")]
+
+from support.ray_nodes import LOOPBACK, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
+
+NODES = (1, 2, 4)
+TINY_TASKS = 1000
+ADDED = 400
+"""Summaries of tasks that are added up."""
+
+LARGE_BYTES, LARGE_NODES, LARGE_PROCESSORS = 10 * 10**12, 1000, 8
+RULE_NAMES = ("duplicate-example", "duplicate-conflict")
+
+
+class Scale(NamedTuple):
+    """Figures of one machine: seconds and bytes."""
+
+    overhead: float
+    rate: float
+    examples: float
+    summary: int
+    adding: float
+    finding: float
+    peak: float
+
+
+def plan(rules: bool = True) -> ScanPlan:
+    """Return a plan with all rules, or to count the lines only."""
+    return ScanPlan(
+        find_limits("openai", None, None), rules=choose_rules((), ()), applies_rules=rules
+    )
+
+
+def best(repeat: int, function: Callable[[], object]) -> float:
+    """Return the least seconds that some calls of a function take."""
+    seconds = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def measure_nodes(file: str, repeat: int) -> float:
+    """Print the seconds by nodes; return the overhead of a task in seconds."""
+    print("| nodes | connect, s | scan, s | a task of one line, ms |")
+    print("|---|--:|--:|--:|")
+    for workers in (1, 2):
+        with scanning(workers, [os.path.getsize(file)]) as map_:
+            seconds = best(repeat, lambda map_=map_: summarize(split(file), plan(), map_))
+        print(f"| none: {workers} local processes | | {seconds:.2f} | |", flush=True)
+    overheads = []
+    for number in NODES:
+        say(f"{number} nodes")
+        with ray_nodes(number) as nodes:
+            start = time.perf_counter()
+            with ray_cluster(nodes.address) as map_:
+                connected = time.perf_counter() - start
+                seconds = best(repeat, lambda map_=map_: summarize(split(file), plan(), map_))
+                overheads.append(measure_tasks(map_, file, repeat))
+        milliseconds = 1000 * overheads[-1]
+        print(f"| {number} | {connected:.1f} | {seconds:.2f} | {milliseconds:.2f} |", flush=True)
+    print()
+    return min(overheads)
+
+
+def measure_tasks(map_: Map, file: str, repeat: int) -> float:
+    """Return the seconds of a task that reads almost nothing."""
+    size = MAX_JOINED * TINY_TASKS
+    shards = [Shard(file, start, start + 1) for start in range(size)]
+    return best(repeat, lambda: summarize(shards, plan(), map_)) / TINY_TASKS
+
+
+def measure_adding(file: str) -> tuple[int, float, float]:
+    """Return the bytes of the summary of a task, the seconds to add it, and bytes an example."""
+    [summary] = [scan(split(file, 1 << 40)[0], plan())]
+    per_task = (MAX_JOINED << 24) / summary.size
+    tasks = [msgspec.msgpack.encode(summary)] * ADDED
+    bare = msgspec.structs.replace(summary, fingerprints=b"")
+
+    def decoded(function: object, parts: object) -> object:
+        return (msgspec.msgpack.decode(task, type=Summary) for task in tasks)
+
+    seconds = best(1, lambda: summarize([], plan(), decoded))  # type: ignore[arg-type]
+    size = len(msgspec.msgpack.encode(bare)) + int(len(summary.fingerprints) * per_task)
+    return size, seconds / ADDED * max(per_task, 1), summary.size / summary.examples
+
+
+def measure_rules(examples: int) -> tuple[float, float]:
+    """Return the seconds and the peak bytes an example of the rules on duplicates.
+
+    One example in ten has a copy, and one in ten another answer.
+    """
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    records = np.empty((examples, 3), "<u8")
+    records[:, 0] = np.arange(1, examples + 1)
+    records[:, 1:] = random.integers(0, 1 << 63, (examples, 2))
+    tenth = examples // 10
+    records[-tenth:, 1:] = records[:tenth, 1:]
+    records[-2 * tenth : -tenth, 1] = records[tenth : 2 * tenth, 1]
+    dataset = Dataset(Summary(lines=examples, examples=examples, fingerprints=records.tobytes()))
+    del records
+    start = time.perf_counter()
+    for name in RULE_NAMES:
+        for _ in RULES[name].checks[Dataset](dataset, plan()):
+            pass
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return seconds / examples, peak / examples
+
+
+def in_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return what a function returns in a new process, whose peak of memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def print_model(scale: Scale) -> None:
+    """Print what 10 TB on 1,000 nodes take, by the parts that were measured."""
+    tasks = LARGE_BYTES / (MAX_JOINED << 24)
+    examples = LARGE_BYTES / scale.examples
+    rows = [
+        ("measured: a task's way to a node and back", f"{1000 * scale.overhead:.2f} ms"),
+        ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
+        ("measured: summary of a task of 256 MiB", f"{scale.summary / 10**6:.1f} MB"),
+        ("measured: decoding and adding it", f"{1000 * scale.adding:.0f} ms"),
+        ("measured: duplicates and conflicts, an example", f"{10**6 * scale.finding:.2f} µs"),
+        ("measured: peak of memory for it, an example", f"{scale.peak:.0f} bytes"),
+        ("computed: tasks", f"{tasks:,.0f}"),
+        ("computed: examples", f"{examples / 10**9:.1f} billion"),
+        (
+            f"computed: scanning on {LARGE_NODES:,} nodes of {LARGE_PROCESSORS} processors",
+            f"{LARGE_BYTES / scale.rate / LARGE_NODES / LARGE_PROCESSORS:,.0f} s",
+        ),
+        ("computed: sending tasks, on one machine", f"{tasks * scale.overhead:,.0f} s"),
+        ("computed: adding, on one machine", f"{tasks * scale.adding:,.0f} s"),
+        ("computed: summaries through its network", f"{tasks * scale.summary / 10**9:,.0f} GB"),
+        ("computed: duplicates and conflicts, time", f"{examples * scale.finding / 60:,.0f} min"),
+        ("computed: duplicates and conflicts, memory", f"{examples * scale.peak / 10**9:,.0f} GB"),
+    ]
+    print("| part | figure |\n|---|--:|")
+    for name, figure in rows:
+        print(f"| {name} | {figure} |")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--size", default="250MB", help="Size of the file.  [default: 250MB]")
+    parser.add_argument("--examples", type=int, default=10_000_000, help="Examples for the rules.")
+    parser.add_argument("--repeat", type=int, default=3, help="Runs; the best counts.")
+    arguments = parser.parse_args()
+    os.environ |= LOOPBACK
+    print(", ".join(f"{name} {value}" for name, value in describe_machine().items()), end="\n\n")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        data_file(Path(folder), arguments.size, "conversations", keep=False) as path,
+    ):
+        file = str(path)
+        overhead = measure_nodes(file, arguments.repeat)
+        seconds = best(arguments.repeat, lambda: summarize(split(file), plan()))
+        rate = os.path.getsize(file) / seconds
+        say("adding")
+        size, adding, per_example = in_process(measure_adding, file)
+    say("duplicates")
+    finding, peak = in_process(measure_rules, arguments.examples)
+    print_model(Scale(overhead, rate, per_example, size, adding, finding, peak))
+
+
+if __name__ == "__main__":
+    main()
