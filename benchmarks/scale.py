@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ def measure_nodes(file: str, repeat: int) -> float:
     print("|---|--:|--:|--:|")
     for workers in (1, 2):
         with scanning(workers, [os.path.getsize(file)]) as map_:
-            seconds = best(repeat, lambda map_=map_: summarize(split(file), plan(), map_))
+            seconds = best(repeat, partial(summarize, split(file), plan(), map_))
         print(f"| none: {workers} local processes | | {seconds:.2f} | |", flush=True)
     overheads = []
     for number in NODES:
@@ -87,7 +88,7 @@ def measure_nodes(file: str, repeat: int) -> float:
             start = time.perf_counter()
             with ray_cluster(nodes.address) as map_:
                 connected = time.perf_counter() - start
-                seconds = best(repeat, lambda map_=map_: summarize(split(file), plan(), map_))
+                seconds = best(repeat, partial(summarize, split(file), plan(), map_))
                 overheads.append(measure_tasks(map_, file, repeat))
         milliseconds = 1000 * overheads[-1]
         print(f"| {number} | {connected:.1f} | {seconds:.2f} | {milliseconds:.2f} |", flush=True)

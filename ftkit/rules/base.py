@@ -37,6 +37,9 @@ ERROR: Severity = "error"
 WARNING: Severity = "warning"
 INFO: Severity = "info"
 
+FINGERPRINTS = "fingerprints"
+"""What a rule that compares the examples of a file needs."""
+
 FILE_NODES = (Head, Dataset)
 """Node types of which a file has one."""
 
@@ -152,7 +155,10 @@ class Rule(Struct, frozen=True, eq=False):
     first_check: Check[Any]
     checks: ChecksByNode
     needs: dict[str, None]
-    """Facets of a conversation, one of which must be present for the check to run."""
+    """Facets of a conversation, one of which must be present for the check to run.
+
+    A rule on the whole file may need `FINGERPRINTS`, which are kept only if such a rule applies.
+    """
     places: dict[Place, None]
     prefilter: tuple[str, ...] = ()
     """RE2 patterns, one of which must match for a `Text` check to run.
@@ -229,7 +235,8 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
         provider_messages: Regular expressions that match the messages of providers.
         formats: Formats to check; all if empty.
         parts: Parts of an example to check (chat, input, output, reinforcement); all if empty.
-        needs: Facets of a conversation, one of which must be present.
+        needs: Facets of a conversation, one of which must be present; `FINGERPRINTS` for a rule on
+            the whole file that compares examples.
         places: Schema errors to visit.
         prefilter: RE2 patterns, as bytes, one of which must match; see `Rule.prefilter`.
         whole_file: Whether `bad` and `good` are files, as they are for `Head` and `Dataset`.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.dataset.types import Completions
-from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, hit_lines, rule
+from ftkit.rules.base import ERROR, FINGERPRINTS, WARNING, Hit, ScanPlan, hit_lines, rule
 from ftkit.rules.duplicates import distinct_answers
 from ftkit.rules.nodes import Dataset, SchemaError
 from ftkit.rules.samples import (
@@ -154,6 +154,7 @@ def _has_several(dataset: Dataset) -> bool:
     "completion-no-suffix",
     WARNING,
     Dataset,
+    needs=[FINGERPRINTS],
     formats=COMPLETIONS_ONLY,
     bad=completion_file(f"{{}}{SEPARATOR}", " {}"),
     good=COMPLETION_FILE,
@@ -197,6 +198,7 @@ def prompt_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     "completion-prefix",
     WARNING,
     Dataset,
+    needs=[FINGERPRINTS],
     formats=COMPLETIONS_ONLY,
     bad=completion_file(f"{{}}{SEPARATOR}", " The answer to this is {} END"),
     good=COMPLETION_FILE,

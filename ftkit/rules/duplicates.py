@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ftkit._text import plural
-from ftkit.rules.base import INFO, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.base import FINGERPRINTS, INFO, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import CHAT_FILE, file, numbered_chats
 from ftkit.rules.sources import CLEANLLM, DATALINT, DATASETS_LINT, OPENAPI, PREPARE_DATA
@@ -86,6 +86,7 @@ def _column(summary: Summary, name: str) -> list[int]:
     "duplicate-example",
     WARNING,
     Dataset,
+    needs=[FINGERPRINTS],
     bad=CHAT_FILE + file(numbered_chats(1)[0]),
     good=CHAT_FILE,
     evidence=[PREPARE_DATA, DATASETS_LINT, CLEANLLM],
@@ -110,6 +111,7 @@ def duplicate_example(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     "duplicate-conflict",
     WARNING,
     Dataset,
+    needs=[FINGERPRINTS],
     formats=["chat", "completions", "reinforcement"],
     bad=CHAT_FILE + file(numbered_chats(1)[0].replace("Number", "No number")),
     good=CHAT_FILE,
@@ -172,6 +174,7 @@ def _shared_prompts(
     "split-overlap",
     WARNING,
     Dataset,
+    needs=[FINGERPRINTS],
     bad=CHAT_FILE,
     good=CHAT_FILE,
     context={"validation": numbered_chats(1)[0]},

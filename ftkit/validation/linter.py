@@ -20,8 +20,8 @@ from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import read
 from ftkit.dataset.plain import PlainLine
 from ftkit.dataset.reader import BLOCK_BYTES
-from ftkit.rules.base import ScanPlan
-from ftkit.rules.nodes import Text
+from ftkit.rules.base import FINGERPRINTS, ScanPlan
+from ftkit.rules.nodes import Dataset, Text
 from ftkit.rules.traverse import has_images
 from ftkit.summary import Affixes, Finding, Lines, Safety, Style, Summary, first_per_rule
 from ftkit.tokens.counting import TokenCount, count, count_plain, may_exceed
@@ -66,6 +66,7 @@ class Linter:
         self._checks = Checks(plan)
         self._prefilter = Prefilter(self._checks.on(Text))
         self._counts_tokens = bool(self._checks.on(TokenCount))
+        self._compares = any(FINGERPRINTS in rule.needs for rule in self._checks.on(Dataset))
         self._block: list[PendingTexts] = []
         self._long: list[tuple[int, Any]] = []
         self._long_size = 0
@@ -174,6 +175,8 @@ class Linter:
             self._style = self._style.plus(style, 0, self._plan.keep)
 
     def _add_fingerprints(self, number: int, prompt: bytes, answer: bytes) -> None:
+        if not self._compares:
+            return
         seed = self._plan.seed
         self._fingerprints.extend((number, fingerprint(prompt, seed), fingerprint(answer, seed)))
 

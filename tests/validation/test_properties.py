@@ -21,7 +21,7 @@ from ftkit import validate
 from ftkit.catalog import find_limits
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.reader import Shard
-from ftkit.rules import RULES, ScanPlan
+from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.base import Rule
 from ftkit.rules.nodes import Text
 from ftkit.summary import Summary
@@ -313,11 +313,31 @@ def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes
 
 def test_each_scan_has_fingerprints_of_its_own() -> None:
     records = []
-    for plan in (ScanPlan(find_limits()), ScanPlan(find_limits())):
-        scanner = Scanner(plan)
+    for _ in range(2):
+        scanner = Scanner(ScanPlan(find_limits(), rules=choose_rules()))
         scanner.scan([GOOD_LINES[0]], 0)
         records.append(scanner.summary().fingerprints)
     assert records[0] != records[1]
+
+
+@pytest.mark.parametrize(
+    ("format", "ignored", "size"),
+    [
+        ("chat", [], 24),
+        ("chat", ["FT220", "FT221"], 24),  # there may be a validation file
+        ("chat", ["FT22"], 0),
+        ("completions", ["FT22"], 24),  # two rules count the different answers
+        ("completions", ["FT22", "FT911", "FT913"], 0),
+    ],
+)
+def test_fingerprints_are_kept_only_for_rules_that_compare_examples(
+    format: str, ignored: list[str], size: int
+) -> None:
+    plan = ScanPlan(find_limits(), format=format, rules=choose_rules(ignore=ignored))
+    lines = {"chat": GOOD_LINES[0], "completions": b'{"prompt":"a","completion":"b"}'}
+    scanner = Scanner(plan)
+    scanner.scan([lines[format]], 0)
+    assert len(scanner.summary().fingerprints) == size
 
 
 @given(
