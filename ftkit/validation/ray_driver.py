@@ -110,6 +110,8 @@ class Driver:
         try:
             kind, data = future.result()
         except Exception as error:
+            if type(error).__name__ == "LocalRayletDiedError":
+                os._exit(1)  # this machine's node has died, and the connection with it
             kind, data = "error", _reason(error)
         if kind == "summary":
             self._channel.send(Result(number, data))
