@@ -111,7 +111,8 @@ def estimate(
 ) -> int:
     """Estimate the cost of training on FILE: tokens, epochs and price, each with its source.
 
-    FILE is JSON Lines (.jsonl, .jsonl.gz), or - for standard input.
+    FILE is JSON Lines (.jsonl, .jsonl.gz), a URL such as s3://bucket/data.jsonl, or - for standard
+    input.
     """
     from ftkit.catalog import load_catalog
     from ftkit.estimation.quote import quote

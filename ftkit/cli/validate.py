@@ -103,9 +103,10 @@ def validate(
 ) -> int:
     """Check fine-tuning FILES and show what is wrong, and where.
 
-    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', folders, or - for
-    standard input. Below a folder, all .jsonl and .jsonl.gz files are checked, except those in
-    hidden folders and in folders such as node_modules.
+    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', folders, URLs such
+    as s3://bucket/data.jsonl or 's3://bucket/*.jsonl', or - for standard input. Below a folder, all
+    .jsonl and .jsonl.gz files are checked, except those in hidden folders and in folders such as
+    node_modules.
     """
     from ftkit.catalog import load_catalog
     from ftkit.validation.validate import validate as check

@@ -34,6 +34,16 @@ OTHER_REGION = frozenset(
 )
 """Error codes of services that have the bucket in another region."""
 
+PUBLIC = {
+    "s3": "AWS_SKIP_SIGNATURE",
+    "gs": "GOOGLE_SKIP_SIGNATURE",
+    "az": "AZURE_SKIP_SIGNATURE",
+}
+"""Variables that say that no credentials are needed."""
+
+BUSY = (408, 425, 429)
+"""Statuses, besides those of 5xx, of services that ask to be tried again."""
+
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
@@ -100,6 +110,13 @@ def changed(location: Location) -> FileError:
     return FileError(f"{url} changed while it was read; run the command again")
 
 
+def no_credentials(location: Location) -> FileError:
+    """Return the error for a bucket that there are no credentials for."""
+    public = PUBLIC.get(location.scheme)
+    advice = f"; {public}=true reads a public one without" if public else ""
+    return FileError(f"no credentials for {location.root}; {CREDENTIALS[location.scheme]}{advice}")
+
+
 def _asked_machine(failure: _Failure) -> bool:
     return bool(METADATA.search(failure.text))
 
@@ -117,16 +134,19 @@ def _no_permission(failure: _Failure) -> str:
 
 
 def _unreachable(failure: _Failure, waited: float) -> str:
-    tried = f" for {waited:.0f} s" if waited else ""
     host = failure.location.bucket if not failure.location.can_list else "the object storage"
     if failure.status:
+        is_busy = failure.status in BUSY or failure.status >= 500
         return (
             f"cannot {failure.action} {failure.url}: {host} answered with status {failure.status}"
-            f"{f' ({failure.code})' if failure.code else ''}{tried}; try again later"
+            + (f" ({failure.code})" if failure.code else "")
+            + (f" for {waited:.0f} s; try again later" if is_busy and waited else "")
+            + ("" if is_busy else "; check the settings of the storage")
         )
     return (
-        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut{tried}; "
-        "check the network and the endpoint"
+        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut"
+        + (f"; it was tried for {waited:.0f} s" if waited else "")
+        + "; check the network and the endpoint"
     )
 
 
@@ -137,10 +157,7 @@ _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], .
     ),
     (
         _asked_machine,
-        lambda it: (
-            f"no credentials for {it.location.root}; {CREDENTIALS[it.location.scheme]}"
-            + ("; AWS_SKIP_SIGNATURE=true reads a public bucket" * (it.location.scheme == "s3"))
-        ),
+        lambda it: str(no_credentials(it.location)),
     ),
     (
         lambda it: it.code in NO_BUCKET,

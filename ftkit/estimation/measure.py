@@ -74,8 +74,8 @@ def measure(  # noqa: PLR0913 # public keyword-only API
     """Count the tokens of a file for these models, in one scan.
 
     Args:
-        file: The path, an open file, or the examples as dictionaries. A path that ends in `.gz`
-            is read through gzip.
+        file: The path, a URL in object storage, an open file, or the examples as dictionaries. A
+            path that ends in `.gz` is read through gzip.
         models: Exact names of models.
         provider: The provider to train at, which sets the limits.
         format: The format to read the file as; detected if None.

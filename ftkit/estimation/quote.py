@@ -88,7 +88,8 @@ def quote(  # noqa: PLR0913 # public keyword-only API
     """Return the price quote for training on a file.
 
     Args:
-        file: The file. If its name ends in `.gz`, it is read through gzip.
+        file: The file, or a URL in object storage. If its name ends in `.gz`, it is read through
+            gzip.
         models: Exact names of models; all that can be trained on the file's format if empty. If
             none can, the quote has no models, but `without_model`.
         provider: The provider to train at.

@@ -62,8 +62,10 @@ def validate(  # noqa: PLR0913 # public keyword-only API
 
     Args:
         files: One or several paths or open files, or the examples themselves as dictionaries. A
-            path that ends in `.gz` is read through gzip. An open file is read from its current
-            position and stays open. The line of a finding in examples is their number from 1.
+            path may be a URL in object storage, or a pattern of URLs, such as
+            `s3://bucket/*.jsonl`. A path that ends in `.gz` is read through gzip. An open file is
+            read from its current position and stays open. The line of a finding in examples is
+            their number from 1.
         format: `chat`, `completions`, `preference` or `reinforcement`; detected for each file if
             None.
         model: The exact name of the model to train, which sets the number of tokens an example

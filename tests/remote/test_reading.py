@@ -99,6 +99,29 @@ def test_validate_finds_the_same_as_in_the_file(storage: Storage, write: Write, 
     assert ftkit.validate(url).files[0].errors == 3
 
 
+@pytest.mark.parametrize(
+    ("scheme", "variables"),
+    [
+        ("gs", {"GOOGLE_BASE_URL": "", "GOOGLE_SKIP_SIGNATURE": "true"}),
+        (
+            "az",
+            {
+                "AZURE_STORAGE_ENDPOINT": "",
+                "AZURE_SKIP_SIGNATURE": "true",
+                "AZURE_STORAGE_ACCOUNT_NAME": "account",
+            },
+        ),
+    ],
+)
+def test_other_services_read_an_object_with_the_same_requests(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, scheme: str, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value or f"http://127.0.0.1:{storage.port}")
+    storage.put("data.jsonl", CHATS, is_public=True)
+    assert ftkit.validate(f"{scheme}://{BUCKET}/data.jsonl").files[0].examples == 198
+
+
 @pytest.mark.parametrize("name", ["data.jsonl", "data.jsonl.gz"])
 def test_the_commands_print_the_same_as_for_the_file(
     storage: Storage, write: Write, ftkit: Run, name: str

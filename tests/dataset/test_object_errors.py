@@ -1,0 +1,106 @@
+"""Errors of object storage as lines: one for each cause, and none with a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftkit.dataset.object_errors import changed, is_changed, is_missing, object_error
+from ftkit.dataset.object_location import Location
+from ftkit.errors import FileError
+
+S3 = Location("s3", "bucket", "a.jsonl")
+WEB = Location("https", "example.com", "a.jsonl")
+
+SECRET = "https://storage/bucket/a.jsonl?X-Amz-Signature=secret"
+
+
+class GenericError(Exception):
+    """Stands for obstore's exception of that name; causes are told apart by names and texts."""
+
+
+def failed(status: int, code: str = "") -> Exception:
+    """Return an exception as obstore raises it for a response."""
+    return GenericError(
+        f"Error performing GET {SECRET} in 3 ms - Server returned non-2xx status code: {status} "
+        f"Text: <Error><Code>{code}</Code><Message>secret</Message></Error>\n\nDebug source: secret"
+    )
+
+
+@pytest.mark.parametrize(
+    ("location", "error", "message"),
+    [
+        (S3, failed(412), "s3://bucket/a.jsonl changed while it was read; run the command again"),
+        (
+            S3,
+            failed(404, "NoSuchBucket"),
+            "no such bucket: s3://bucket; check its name and the endpoint",
+        ),
+        (S3, failed(404, "NoSuchKey"), "no such file: s3://bucket/a.jsonl"),
+        (S3, FileNotFoundError(SECRET), "no such file: s3://bucket/a.jsonl"),
+        (
+            S3,
+            failed(301, "PermanentRedirect"),
+            "s3://bucket is in another region; set AWS_REGION to it",
+        ),
+        (
+            S3,
+            failed(403, "SignatureDoesNotMatch"),
+            "the credentials for s3://bucket were rejected (SignatureDoesNotMatch); "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        ),
+        (
+            S3,
+            failed(403, "AccessDenied"),
+            "no permission to read s3://bucket/a.jsonl, or it does not exist; check the key and the "
+            "permissions of the credentials",
+        ),
+        (
+            WEB,
+            failed(403),
+            "example.com does not allow to read https://example.com/a.jsonl; only files that need no "
+            "login are read",
+        ),
+        (
+            WEB,
+            failed(429),
+            "cannot read https://example.com/a.jsonl: example.com answered with status 429 for 60 s; "
+            "try again later",
+        ),
+        (
+            S3,
+            failed(400, "Odd"),
+            "cannot read s3://bucket/a.jsonl: the object storage answered with status 400 (Odd); "
+            "check the settings of the storage",
+        ),
+        (
+            S3,
+            GenericError(f"Error performing PUT http://169.254.169.254/latest/api/token {SECRET}"),
+            "no credentials for s3://bucket; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE; AWS_SKIP_SIGNATURE=true reads a public one without",
+        ),
+        (
+            S3,
+            GenericError(f"HTTP error: request or response body error {SECRET}"),
+            "cannot read s3://bucket/a.jsonl: no connection to the object storage, or it was cut; "
+            "it was tried for 60 s; check the network and the endpoint",
+        ),
+        (
+            WEB,
+            GenericError("Range request not supported by a.jsonl"),
+            "example.com cannot send a part of https://example.com/a.jsonl; download the file and "
+            "name that",
+        ),
+    ],
+)
+def test_each_cause_has_a_line(location: Location, error: Exception, message: str) -> None:
+    assert str(object_error(location, error, waited=60)) == message
+
+
+def test_the_kinds_of_errors_that_others_ask_for() -> None:
+    assert is_changed(failed(412))
+    assert not is_changed(failed(404))
+    assert is_missing(FileNotFoundError())
+    assert not is_missing(failed(403))
+    error = FileError("a line already")
+    assert object_error(S3, error) is error
+    assert object_error(S3, failed(412), "write").args == changed(S3).args
