@@ -44,14 +44,21 @@ LARGE_BYTES, LARGE_NODES, LARGE_PROCESSORS = 10 * 10**12, 1000, 8
 RULE_NAMES = ("duplicate-example", "duplicate-conflict")
 
 
+class Adding(NamedTuple):
+    """Bytes of the summary of a task, and CPU seconds to decode and add it."""
+
+    size: int
+    seconds: float
+
+
 class Scale(NamedTuple):
     """Figures of one machine: seconds and bytes."""
 
     overhead: float
     rate: float
     examples: float
-    summary: int
-    adding: float
+    adding: Adding
+    adding_bare: Adding
     finding: float
     peak: float
 
@@ -108,20 +115,28 @@ def measure_tasks(map_: Map, file: str, repeat: int) -> float:
     return best(repeat, lambda: summarize(shards, plan(), map_)) / TINY_TASKS
 
 
-def measure_adding(file: str) -> tuple[int, float, float]:
-    """Return the bytes of the summary of a task, the seconds to add it, and bytes an example."""
-    [summary] = [scan(split(file, 1 << 40)[0], plan())]
-    per_task = (MAX_JOINED << 24) / summary.size
-    tasks = [msgspec.msgpack.encode(summary)] * ADDED
+def measure_adding(file: str) -> tuple[Adding, Adding, float]:
+    """Return what adding a task takes, with and without fingerprints, and bytes an example."""
+    summary = scan(split(file, 1 << 40)[0], plan())
     bare = msgspec.structs.replace(summary, fingerprints=b"")
+    share = (MAX_JOINED << 24) / summary.size  # of the file in a task
+    others, fingerprints = time_adding(bare), time_adding(summary)
+    size = len(msgspec.msgpack.encode(bare))
+    with_them = Adding(
+        size + int(len(summary.fingerprints) * share),
+        others + (fingerprints - others) * share,
+    )
+    return with_them, Adding(size, others), summary.size / summary.examples
+
+
+def time_adding(summary: Summary) -> float:
+    """Return the CPU seconds to decode and add one of `ADDED` summaries."""
+    tasks = [msgspec.msgpack.encode(summary)] * ADDED
 
     def decoded(function: object, parts: object) -> Iterator[Summary]:
         return (msgspec.msgpack.decode(task, type=Summary) for task in tasks)
 
-    add = partial(summarize, [], plan(), decoded)
-    seconds = best(1, add, time.process_time)
-    size = len(msgspec.msgpack.encode(bare)) + int(len(summary.fingerprints) * per_task)
-    return size, seconds / ADDED * max(per_task, 1), summary.size / summary.examples
+    return best(1, partial(summarize, [], plan(), decoded), time.process_time) / ADDED
 
 
 def measure_rules(examples: int) -> tuple[float, float]:
@@ -159,11 +174,14 @@ def print_model(scale: Scale) -> None:
     """Print what 10 TB on 1,000 nodes take, by the parts that were measured."""
     tasks = LARGE_BYTES / (MAX_JOINED << 24)
     examples = LARGE_BYTES / scale.examples
+    added, bare = scale.adding, scale.adding_bare
     rows = [
         ("measured: a task's way to a node and back", f"{1000 * scale.overhead:.2f} ms"),
         ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
-        ("measured: summary of a task of 256 MiB", f"{scale.summary / 10**6:.1f} MB"),
-        ("measured: decoding and adding it", f"{1000 * scale.adding:.0f} ms"),
+        ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.1f} MB"),
+        ("measured: the same without fingerprints", f"{bare.size / 10**6:.2f} MB"),
+        ("measured: decoding and adding it", f"{1000 * added.seconds:.0f} ms"),
+        ("measured: the same without fingerprints", f"{1000 * bare.seconds:.0f} ms"),
         ("measured: duplicates and conflicts, an example", f"{10**6 * scale.finding:.2f} µs"),
         ("measured: peak of memory for it, an example", f"{scale.peak:.0f} bytes"),
         ("computed: tasks", f"{tasks:,.0f}"),
@@ -173,8 +191,10 @@ def print_model(scale: Scale) -> None:
             f"{LARGE_BYTES / scale.rate / LARGE_NODES / LARGE_PROCESSORS:,.0f} s",
         ),
         ("computed: sending tasks, on one machine", f"{tasks * scale.overhead:,.0f} s"),
-        ("computed: adding, on one machine", f"{tasks * scale.adding:,.0f} s"),
-        ("computed: summaries through its network", f"{tasks * scale.summary / 10**9:,.0f} GB"),
+        ("computed: adding, on one machine", f"{tasks * added.seconds:,.0f} s"),
+        ("computed: the same without fingerprints", f"{tasks * bare.seconds:,.0f} s"),
+        ("computed: summaries through its network", f"{tasks * added.size / 10**9:,.0f} GB"),
+        ("computed: the same without fingerprints", f"{tasks * bare.size / 10**9:,.1f} GB"),
         ("computed: duplicates and conflicts, time", f"{examples * scale.finding / 60:,.0f} min"),
         ("computed: duplicates and conflicts, memory", f"{examples * scale.peak / 10**9:,.0f} GB"),
     ]
@@ -202,11 +222,11 @@ def main() -> None:
         seconds = best(arguments.repeat, scan_all, time.process_time)
         rate = os.path.getsize(file) / seconds
         say("adding")
-        size, adding, per_example = in_process(measure_adding, file)
+        adding, bare, per_example = in_process(measure_adding, file)
     say("duplicates")
     finding, peak = in_process(measure_rules, arguments.examples)
     print("CPU seconds, but for the way of a task:\n")
-    print_model(Scale(overhead, rate, per_example, size, adding, finding, peak))
+    print_model(Scale(overhead, rate, per_example, adding, bare, finding, peak))
 
 
 if __name__ == "__main__":
