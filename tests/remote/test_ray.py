@@ -169,7 +169,17 @@ def test_progress_adds_up_to_the_size_of_the_file(nodes: RayNodes, large_file: s
     assert (sum(steps), len(steps) > 1) == (os.path.getsize(large_file), True)
 
 
-def test_an_interrupt_ends_the_driver_and_the_tasks(nodes: RayNodes, large_file: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "message"),
+    [
+        (signal.SIGINT, 130, b"ftkit: interrupted"),
+        (signal.SIGTERM, 143, b""),
+        (signal.SIGKILL, -signal.SIGKILL, b""),
+    ],
+)
+def test_a_signal_ends_the_command_the_driver_and_the_tasks(
+    sent: int, code: int, message: bytes, nodes: RayNodes, large_file: str
+) -> None:
     links = [Path(f"copy{number}.jsonl") for number in range(20)]
     for link in links:
         link.symlink_to(large_file)
@@ -180,10 +190,10 @@ def test_an_interrupt_ends_the_driver_and_the_tasks(nodes: RayNodes, large_file:
         start_new_session=True,
     )
     wait_for_processes(TASK)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent)
     output, errors = process.communicate(timeout=30)
-    assert (process.returncode, output, errors.strip()) == (130, b"", b"ftkit: interrupted")
-    assert processes(DRIVER) == []
+    assert (process.returncode, output, errors.strip()) == (code, b"", message)
+    wait_for_no_process(DRIVER)
     wait_for_no_process(TASK)
 
 
