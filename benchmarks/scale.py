@@ -33,7 +33,7 @@ from ftkit.validation.scanning import scanning
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests")]
 
-from support.ray_nodes import LOOPBACK, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
+from support.ray_nodes import LOOPBACK, processes, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
 TINY_TASKS = 1000
@@ -87,12 +87,12 @@ def best(
 
 def measure_nodes(file: str, repeat: int) -> float:
     """Print the seconds by nodes; return the overhead of a task in seconds."""
-    print("| nodes | connect, s | scan, s | a task of one line, ms |")
-    print("|---|--:|--:|--:|")
+    print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
+    print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
         with scanning(workers, [os.path.getsize(file)]) as map_:
             seconds = best(repeat, partial(summarize, split(file), plan(), map_))
-        print(f"| none: {workers} local processes | | {seconds:.2f} | |", flush=True)
+        print(f"| none: {workers} local processes | | {seconds:.2f} | | |", flush=True)
     overheads = []
     for number in NODES:
         say(f"{number} nodes")
@@ -101,18 +101,33 @@ def measure_nodes(file: str, repeat: int) -> float:
             with ray_cluster(nodes.address) as map_:
                 connected = time.perf_counter() - start
                 seconds = best(repeat, partial(summarize, split(file), plan(), map_))
-                overheads.append(measure_tasks(map_, file, repeat))
-        milliseconds = 1000 * overheads[-1]
-        print(f"| {number} | {connected:.1f} | {seconds:.2f} | {milliseconds:.2f} |", flush=True)
+                wall, cpu = measure_tasks(map_, file, repeat)
+        overheads.append(cpu)
+        print(
+            f"| {number} | {connected:.1f} | {seconds:.2f} | {1000 * wall:.2f} | {1000 * cpu:.2f} |",
+            flush=True,
+        )
     print()
     return min(overheads)
 
 
-def measure_tasks(map_: Map, file: str, repeat: int) -> float:
-    """Return the seconds of a task that reads almost nothing."""
+def measure_tasks(map_: Map, file: str, repeat: int) -> tuple[float, float]:
+    """Return the seconds of a task that reads almost nothing, and those of CPU on this machine."""
     size = MAX_JOINED * TINY_TASKS
     shards = [Shard(file, start, start + 1) for start in range(size)]
-    return best(repeat, lambda: summarize(shards, plan(), map_)) / TINY_TASKS
+    start = cpu_seconds()
+    wall = best(repeat, partial(summarize, shards, plan(), map_))
+    return wall / TINY_TASKS, (cpu_seconds() - start) / repeat / TINY_TASKS
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and its driver, which is a process below it."""
+    seconds = time.process_time()
+    for pid in processes("ftkit.validation.ray_driver"):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if int(fields[1]) == os.getpid():
+            seconds += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def measure_adding(file: str) -> tuple[Adding, Adding, float]:
@@ -176,7 +191,7 @@ def print_model(scale: Scale) -> None:
     examples = LARGE_BYTES / scale.examples
     added, bare = scale.adding, scale.adding_bare
     rows = [
-        ("measured: a task's way to a node and back", f"{1000 * scale.overhead:.2f} ms"),
+        ("measured: sending a task and receiving its result", f"{1000 * scale.overhead:.2f} ms"),
         ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
         ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.1f} MB"),
         ("measured: the same without fingerprints", f"{bare.size / 10**6:.2f} MB"),
@@ -225,7 +240,7 @@ def main() -> None:
         adding, bare, per_example = in_process(measure_adding, file)
     say("duplicates")
     finding, peak = in_process(measure_rules, arguments.examples)
-    print("CPU seconds, but for the way of a task:\n")
+    print("CPU seconds:\n")
     print_model(Scale(overhead, rate, per_example, adding, bare, finding, peak))
 
 
