@@ -101,7 +101,7 @@ def _check_listening(address: str) -> None:
     except (OSError, OverflowError) as error:
         raise FtkitError(
             f"no Ray cluster answers at {address}: {os_error_message(error)}; "
-            "start one with: ray start --head"
+            "is its head node running?"
         ) from error
 
 

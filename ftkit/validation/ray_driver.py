@@ -99,7 +99,7 @@ class Driver:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
         except ConnectionError as error:
-            raise RuntimeError("there is none; start one with: ray start --head") from error
+            raise RuntimeError("there is none; is its head node running?") from error
         self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(scan_shard)
 
     def _submit(self, order: Order) -> None:
