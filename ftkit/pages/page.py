@@ -103,7 +103,7 @@ def environment() -> Environment:
     """Return the environment of the templates: it escapes texts and makes them printable."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -111,8 +111,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": "{:,}".format, "plural": plural, "money": money, "data": _data}
-    return made
+    templates.filters |= {
+        "code": _code,
+        "count": "{:,}".format,
+        "data": _data,
+        "money": money,
+        "plural": plural,
+    }
+    return templates
 
 
 def _finalize(value: Any) -> Any:
@@ -125,6 +131,17 @@ def _finalize(value: Any) -> Any:
 def visible(text: str) -> str:
     """Return a text in which control and bidirectional characters are escapes, as in Python."""
     return text if text.isprintable() else printable(text, keep=KEEP)
+
+
+def _code(text: str) -> Any:
+    """Return a text in which what is in backticks is marked up as code."""
+    from markupsafe import Markup, escape
+
+    parts = str(escape(visible(text))).split("`")
+    if len(parts) % 2 == 0:
+        return visible(text)
+    pieces = (f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
+    return Markup("".join(pieces))  # noqa: S704 # it is escaped
 
 
 def _data(value: Any) -> Any:

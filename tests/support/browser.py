@@ -59,7 +59,7 @@ OVERFLOWING = """() => {
     if (isHidden || element.closest('.u-wrap, svg, select')) continue;
     const name = `${element.tagName.toLowerCase()}.${element.className}`;
     if (box.right > width + 1) shown.push(`${name} ends at ${Math.round(box.right)} of ${width}`);
-    const cuts = style.overflowX !== 'visible' && element.tagName !== 'INPUT';
+    const cuts = style.overflowX !== 'visible' && !element.matches('input, .badge, .hidden');
     if (cuts && element.scrollWidth > element.clientWidth + 1) shown.push(`${name} is cut`);
   }
   return shown.slice(0, 5);
