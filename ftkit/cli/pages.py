@@ -36,12 +36,13 @@ def check_page(page: str | None, opens: bool, inputs: Sequence[str | None]) -> N
             raise UsageError(f"--html {page} would replace an input; name another file")
 
 
-def write_page(path: str, text: str, opens: bool) -> None:
-    """Write a page to a file, name it, and open it if `opens` is set."""
+def write_page(path: str, text: str, opens: bool, is_quiet: bool = False) -> None:
+    """Write a page to a file, name it unless `is_quiet`, and open it if `opens` is set."""
     from ftkit.pages.page import write_html
 
     write_html(path, text)
-    print_note(f"wrote {path}")
+    if not is_quiet:
+        print_note(f"wrote {path}")
     if opens:
         open_page(path)
 

@@ -144,7 +144,7 @@ def validate(
         text = _page(report, names, catalog, options) if page else ""
     report = _renamed(report, names)
     if page:
-        write_page(page, text, opens)
+        write_page(page, text, opens, quiet)
     if statistics:
         _write_statistics(report, output)
     elif output == "text":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,12 @@ MARKED_LENGTH, OTHER_LENGTH = 900, 400
 
 RAW_LENGTH = 500
 """Maximum number of characters of a line that is not JSON."""
+
+MAX_FINDINGS = 100
+"""Maximum number of findings of a line that are marked."""
+
+MAX_NOTES = 3
+"""Maximum number of messages at a place."""
 
 MAX_CALLS = 5
 """Maximum number of tool calls of a message that are shown."""
@@ -99,18 +105,35 @@ def excerpt_of(line: bytes, number: int, findings: Sequence[Finding]) -> Example
     items = list(_items(reading.value)) if isinstance(reading.value, dict) else []
     if not items:
         return _raw(reading, number, findings)
-    items += _other_places(reading.value, items, findings)
-    marked = {
-        item.path: [finding for finding in findings if _is_within(finding.path, item.path)]
-        for item in items
-    }
-    placed = {id(finding) for rows in marked.values() for finding in rows}
-    notes = tuple(row.message for row in findings if id(row) not in placed)
-    return Example(number, tuple(_turns(items, marked)), notes)
+    marked: dict[str, list[Finding]] = {item.path: [] for item in items}
+    notes: dict[str, None] = {}
+    for finding in findings[:MAX_FINDINGS]:
+        place = _place(finding.path, marked) or _add_place(reading.value, finding.path, items)
+        if place:
+            marked.setdefault(place, []).append(finding)
+        else:
+            notes[finding.message] = None
+    return Example(number, tuple(_turns(items, marked)), tuple(notes)[:MAX_NOTES])
 
 
-def _is_within(path: str, place: str) -> bool:
-    return path == place or path.startswith((f"{place}.", f"{place}["))
+def _place(path: str, places: Container[str]) -> str:
+    """Return the place that a JSON path leads into: its longest beginning, or ""."""
+    ends = [len(path), *(match.start() for match in re.finditer(r"[.\[]", path))]
+    beginnings = (path[:end] for end in sorted(ends, reverse=True))
+    return next((beginning for beginning in beginnings if beginning in places), "")
+
+
+def _add_place(value: dict[str, Any], path: str, items: list[_Item]) -> str:
+    """Add the key of an example, other than its messages, that a path leads into.
+
+    Returns:
+        The JSON path of the key, or "".
+    """
+    match = re.match(r"\$\.(\w+)", path)
+    if not match or match[1] not in value:
+        return ""
+    items.append(_Item(match[0], match[1], _json(value[match[1]]), is_code=True))
+    return match[0]
 
 
 def _items(value: dict[str, Any]) -> Iterator[_Item]:
@@ -170,20 +193,6 @@ def _call(function: Any) -> str:
     return _json(function)
 
 
-def _other_places(
-    value: dict[str, Any], items: Sequence[_Item], findings: Sequence[Finding]
-) -> Iterator[_Item]:
-    """Yield the keys of an example, other than messages, that have findings."""
-    shown = set[str]()
-    for finding in findings:
-        key = re.match(r"\$\.(\w+)", finding.path)
-        if not key or key[1] in shown or key[1] not in value:
-            continue
-        if not any(_is_within(finding.path, item.path) for item in items):
-            shown.add(key[1])
-            yield _Item(f"$.{key[1]}", key[1], _json(value[key[1]]), is_code=True)
-
-
 def _json(value: Any) -> str:
     try:
         return msgspec.json.encode(value)[: 8 * MARKED_LENGTH].decode(errors="ignore")
@@ -213,7 +222,7 @@ def _turns(items: Sequence[_Item], marked: dict[str, list[Finding]]) -> Iterator
 
 
 def _turn(item: _Item, findings: Sequence[Finding]) -> Turn:
-    notes = tuple(dict.fromkeys(finding.message for finding in findings))[:3]
+    notes = tuple(dict.fromkeys(finding.message for finding in findings))[:MAX_NOTES]
     limit = MARKED_LENGTH if findings else OTHER_LENGTH
     spans = [_find(item.text, finding) for finding in findings]
     return Turn(
@@ -264,6 +273,6 @@ def _raw(reading: Reading, number: int, findings: Sequence[Finding]) -> Example:
     column = next((finding.column for finding in findings if finding.column), 0)
     text = reading.raw[: 4 * max(column + RAW_LENGTH, RAW_LENGTH)].decode(errors="replace")
     span = (column - 1, column) if 0 < column <= len(text) else None
-    notes = tuple(dict.fromkeys(finding.message for finding in findings))[:3]
+    notes = tuple(dict.fromkeys(finding.message for finding in findings))[:MAX_NOTES]
     turn = Turn("line", cut_around(text, span, RAW_LENGTH), is_code=True, notes=notes)
     return Example(number, (turn,))

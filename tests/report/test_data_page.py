@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,15 @@ def test_a_line_that_is_no_example_is_shown_as_it_is(
 def test_any_value_has_an_excerpt(value: object) -> None:
     example = excerpt_of(json.dumps(value).encode(), 1, [finding("$.messages[0]")])
     assert all(turn.pieces or turn.left_out for turn in example.turns)
+
+
+def test_an_excerpt_of_a_line_with_many_messages_and_findings_takes_linear_time() -> None:
+    raw = line(*["x"] * 100_000)
+    rows = [finding(f"$.messages[{number}].content") for number in range(10_000)]
+    started = time.process_time()
+    example = excerpt_of(raw, 1, rows)
+    assert time.process_time() - started < 5
+    assert example.turns[-1].left_out > 99_900
 
 
 def test_a_histogram_counts_all_and_marks_what_is_cut() -> None:
