@@ -92,7 +92,7 @@ EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrup
     metavar="FILE",
     help="Text file with the prompt that only the base model needs.",
 )
-@option(
+@click.option(
     "--html",
     "page",
     metavar="FILE",
