@@ -34,7 +34,7 @@ def test_nothing_that_a_service_says_runs_in_the_index(
     tags = [name for name, _ in TagCollector(shown).tags]
     assert tags.count("script") == 1
     assert tags.count("tr") == 1 + len(open_archive(tmp_path / "archive").jobs())
-    assert not {"img", "h2", "svg/onload=document.title='pwned'"} & set(tags)
+    assert not {"img", "h3", "svg/onload=document.title='pwned'"} & set(tags)
     assert "Content-Security-Policy" in shown
 
 

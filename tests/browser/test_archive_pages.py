@@ -43,12 +43,12 @@ def test_the_pages_look_right(
     }
     save_archive(provider_url, tmp_path / "archive")
     looks(show(page, tmp_path / "archive"), "archive")
-    page.get_by_role("link", name=ids[0]).click()
+    page.get_by_role("link", name=ids[0], exact=True).click()
     assert page.title() == ids[0]
     looks(page, "archive-job")
     page.get_by_role("link", name="All jobs").click()
     assert page.title() == "Fine-tuning jobs"
-    page.get_by_role("link", name=ids[1]).click()
+    page.get_by_role("link", name=ids[1], exact=True).click()
     assert page.locator(".headline").inner_text() == "The file is invalid."
 
 

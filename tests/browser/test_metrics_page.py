@@ -59,7 +59,7 @@ def test_many_steps_are_an_even_selection(visit: Visit) -> None:
     data = page.evaluate("JSON.parse(document.getElementById('chart-1').textContent)")
     steps = data["series"][0]["x"]
     assert (len(steps), steps[0], steps[-1]) == (MAX_POINTS, 1, 50_000)
-    assert page.locator("tbody tr").count() == MAX_ROWS
+    assert page.locator("[data-list] tr").count() == MAX_ROWS
     assert "500 of 50,000 steps" in page.locator("main").inner_text()
 
 
@@ -70,7 +70,7 @@ def test_odd_values_are_shown(values: list[float | None], visit: Visit) -> None:
     rows = tuple({"step": float(n), "train_loss": value} for n, value in enumerate(values, 1))
     page = visit(render_metrics_html(Metrics(("step", "train_loss"), rows), "x"))
     page.get_by_label("Log scale").check()
-    assert page.locator("tbody tr").count() == len(values)
+    assert page.locator("[data-list] tr").count() == len(values)
 
 
 def test_a_file_without_plottable_values_has_no_chart(visit: Visit) -> None:

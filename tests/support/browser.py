@@ -68,7 +68,7 @@ OVERFLOWING = """() => {
 HOSTILE_TEXTS = [
     "</script><script>document.title='pwned'</script>",
     "<img src=x onerror=\"document.title='pwned'\">",
-    "</pre></article><h1>fake</h1>",
+    "</pre></article><h1>fake</h1><h3>fake</h3>",
     "'\"><svg/onload=document.title='pwned'>",
     "&lt;b&gt;",
     "<!--",
