@@ -45,16 +45,15 @@ def programs(file: str, url: str) -> list[Program]:
     return [
         Program("read the object", [sys.executable, "-c", READ_SCRIPT, url], (0,)),
         *(
-            Program(f"{title}, {where}", [*ftkit, *arguments, name, *workers], (0, 1))
+            Program(
+                f"{title}, {where}", [*ftkit, *arguments, name, "--workers", processes[0]], (0, 1)
+            )
             for title, arguments in (
                 ("validate", ["validate", "-q"]),
                 ("estimate", ["estimate", "-m", "gpt-4.1-mini-2025-04-14"]),
             )
-            for workers in (["--workers", "1"], ["--workers", "2"])
-            for where, name in (
-                (f"file, {workers[1]} process", file),
-                (f"object, {workers[1]} process", url),
-            )
+            for processes in ("1 process", "2 processes")
+            for where, name in ((f"file, {processes}", file), (f"object, {processes}", url))
         ),
     ]
 

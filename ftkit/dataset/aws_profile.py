@@ -8,15 +8,8 @@ from configparser import ConfigParser, Error
 from pathlib import Path
 
 from ftkit._text import quote_argument
+from ftkit.dataset.machine_credentials import gives_credentials
 from ftkit.errors import FileError
-
-OTHER_SOURCES = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-)
-"""Variables of credentials that take precedence over the shared files; obstore reads them."""
 
 KEYS = {
     "aws_access_key_id": "access_key_id",
@@ -52,8 +45,7 @@ def profile_settings(variables: Mapping[str, str]) -> dict[str, str]:
         variables, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     ):
         settings["endpoint"] = profile["endpoint_url"]
-    is_public = variables.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true")
-    if is_public or _any(variables, OTHER_SOURCES):
+    if gives_credentials("s3", variables):
         return settings
     if "aws_access_key_id" in profile and "aws_secret_access_key" in profile:
         return settings | {KEYS[key]: profile[key] for key in KEYS if key in profile}

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from ftkit._local import is_loopback
 from ftkit.dataset.aws_profile import profile_settings
-from ftkit.dataset.object_errors import object_error
+from ftkit.dataset.machine_credentials import lacks_credentials
+from ftkit.dataset.object_errors import no_credentials, object_error
 from ftkit.dataset.object_location import Location
 from ftkit.errors import FileError, install_command
 
@@ -100,6 +101,8 @@ def _open_store(
     variables = dict(environment)
     settings: dict[str, Any] = profile_settings(variables) if scheme == "s3" else {}
     endpoint = settings.get("endpoint") or _first(variables, _ENDPOINTS.get(scheme, ()))
+    if "access_key_id" not in settings and lacks_credentials(scheme, variables):
+        raise no_credentials(Location(scheme, bucket, ""))
     common: dict[str, Any] = {
         "client_options": _client_options(scheme, endpoint, variables),
         "retry_config": {

@@ -34,6 +34,13 @@ OTHER_REGION = frozenset(
 )
 """Error codes of services that have the bucket in another region."""
 
+PUBLIC = {
+    "s3": "AWS_SKIP_SIGNATURE",
+    "gs": "GOOGLE_SKIP_SIGNATURE",
+    "az": "AZURE_SKIP_SIGNATURE",
+}
+"""Variables that say that no credentials are needed."""
+
 BUSY = (408, 425, 429)
 """Statuses, besides those of 5xx, of services that ask to be tried again."""
 
@@ -104,6 +111,13 @@ def changed(location: Location) -> FileError:
     return FileError(f"{url} changed while it was read; run the command again")
 
 
+def no_credentials(location: Location) -> FileError:
+    """Return the error for a bucket that there are no credentials for."""
+    public = PUBLIC.get(location.scheme)
+    advice = f"; {public}=true reads a public one without" if public else ""
+    return FileError(f"no credentials for {location.root}; {CREDENTIALS[location.scheme]}{advice}")
+
+
 def _asked_machine(failure: _Failure) -> bool:
     return bool(METADATA.search(failure.text))
 
@@ -144,10 +158,7 @@ _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], .
     ),
     (
         _asked_machine,
-        lambda it: (
-            f"no credentials for {it.location.root}; {CREDENTIALS[it.location.scheme]}"
-            + ("; AWS_SKIP_SIGNATURE=true reads a public bucket" * (it.location.scheme == "s3"))
-        ),
+        lambda it: str(no_credentials(it.location)),
     ),
     (
         lambda it: it.code in NO_BUCKET,

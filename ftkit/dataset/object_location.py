@@ -92,6 +92,12 @@ def is_url(name: object) -> bool:
     return isinstance(name, str) and bool(_URL.match(name))
 
 
+def is_collapsed(path: str) -> bool:
+    """Return True if a path looks like a URL that `pathlib` has taken a slash from."""
+    scheme, _, rest = path.partition(":/")
+    return scheme in (*SCHEMES, "http") and bool(rest) and not rest.startswith("/")
+
+
 def is_pattern(name: object) -> bool:
     """Return True if a name is a URL with wildcards in it, whose objects can be listed."""
     is_found = isinstance(name, RemoteObject)

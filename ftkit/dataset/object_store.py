@@ -63,7 +63,10 @@ def find_object(url: str) -> RemoteObject:
         meta = request(location, find)
     except FileError as error:
         if error.__cause__ is not None and is_missing(error.__cause__):
-            raise FileError(f"{error}{_suggestion(location, store)}") from error.__cause__
+            advice = _suggestion(location, store)
+            if location.is_pattern:
+                advice = "; patterns are for commands that read several files"
+            raise FileError(f"{error}{advice}") from error.__cause__
         raise
     return _remote_object(location, meta)
 

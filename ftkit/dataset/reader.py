@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from ftkit.dataset.detect import HEAD_BYTES, Head
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
-from ftkit.dataset.object_location import is_url
+from ftkit.dataset.object_location import is_collapsed, is_url
 from ftkit.errors import FileError, did_you_mean, os_error_message
 
 BLOCK_BYTES = 1 << 18
@@ -265,6 +265,8 @@ def check_readable(path: str) -> None:
         example = f", e.g. {os.path.join(path, names[0])!r}" if names else ""
         raise FileError(f"{path} is a folder; name one of its files{example}")
     if not os.path.exists(path):
+        if is_collapsed(path):
+            raise FileError(f"no such file: {path}; give a URL as text, since a Path drops a slash")
         folder, name = os.path.split(path)
         siblings = _names_in(folder or ".")
         raise FileError(f"no such file: {path}{did_you_mean(name, siblings, folder=folder)}")

@@ -76,7 +76,7 @@ def failed(status: int, code: str = "") -> Exception:
             S3,
             GenericError(f"Error performing PUT http://169.254.169.254/latest/api/token {SECRET}"),
             "no credentials for s3://bucket; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "AWS_PROFILE; AWS_SKIP_SIGNATURE=true reads a public bucket",
+            "AWS_PROFILE; AWS_SKIP_SIGNATURE=true reads a public one without",
         ),
         (
             S3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,6 +71,11 @@ def test_a_url_that_is_not_read_is_refused_without_its_secrets(url: str, reason:
     assert str(caught.value).startswith(reason)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_url_that_was_made_a_path_is_explained() -> None:
+    with pytest.raises(FileError, match="give a URL as text, since a Path drops a slash"):
+        ftkit.validate(Path("s3://bucket/a.jsonl"))
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

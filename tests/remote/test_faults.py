@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import time
 from collections.abc import Callable
 
@@ -58,6 +60,22 @@ def test_a_request_that_fails_a_few_times_is_tried_again(
     proxy.faults.extend([fault] * 4)
     assert ftkit.validate(url).files[0].examples == 200
     assert not proxy.faults
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_findings_are_the_same_whatever_fails_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, proxy: FaultyProxy, seed: int
+) -> None:
+    monkeypatch.setattr("ftkit.dataset.object_ranges.PART_BYTES", 2000)
+    lines = chat_lines(200, {7: b"{", 150: b"", 151: {"messages": []}})
+    url = storage.put("data.jsonl", b"".join(line + b"\n" for line in lines))
+    expected = ftkit.validate(url)
+    chance = random.Random(seed)
+    proxy.faults.extend(
+        chance.choice((Fault(), BUSY, Fault(cut_at=chance.random()))) for _ in range(40)
+    )
+    assert ftkit.validate(url) == expected
+    assert len(proxy.faults) < 20
 
 
 def test_silence_counts_as_a_cut_connection(
@@ -200,9 +218,66 @@ def test_missing_credentials_are_not_asked_of_the_network_for_long(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setattr("ftkit.dataset.object_client.RETRY_SECONDS", 1)
+    start = time.monotonic()
     text = message(lambda: ftkit.validate(url))
+    assert time.monotonic() - start < 10
     assert text.startswith("no credentials for s3://bucket; set AWS_ACCESS_KEY_ID and")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "scheme", "reason"),
+    [
+        (
+            "AWS_ENDPOINT_URL",
+            "http://minio.example.com",
+            "s3",
+            "the endpoint at minio.example.com is not encrypted; use https://, or set "
+            "AWS_ALLOW_HTTP=true",
+        ),
+        (
+            "AWS_ENDPOINT_URL_S3",
+            "minio:secret-of-the-tests",
+            "s3",
+            "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL or AWS_ENDPOINT must be a URL, such as "
+            "https://minio.example.com",
+        ),
+        (
+            "GOOGLE_SERVICE_ACCOUNT",
+            "/no/such/file",
+            "gs",
+            "the settings for gs://bucket cannot be used (GenericError); check the variables that "
+            "begin with GOOGLE_*",
+        ),
+        (
+            "AZURE_SKIP_SIGNATURE",
+            "true",
+            "az",
+            "az:// URLs need an account; set AZURE_STORAGE_ACCOUNT_NAME",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    storage: Storage,
+    variable: str,
+    value: str,
+    scheme: str,
+    reason: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert message(lambda: ftkit.validate(f"{scheme}://bucket/data.jsonl")) == reason
+
+
+def test_an_endpoint_without_encryption_can_be_allowed(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    port = os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    monkeypatch.setattr("ftkit.dataset.object_client.is_loopback", lambda host: False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://localhost:{port}")
+    with pytest.raises(FtkitError, match="is not encrypted"):
+        find_object(url)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    assert find_object(url).size == len(CHATS)
 
 
 def test_the_keys_of_a_profile_are_used(

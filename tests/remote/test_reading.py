@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import ftkit
 from ftkit.dataset.object_store import find_object, list_objects, open_object
-from ftkit.dataset.reader import Block, Shard, blocks, cut, split
+from ftkit.dataset.reader import LINE_BYTES, Block, Shard, blocks, cut, split
 from ftkit.report import RENDERERS
 from ftkit.summary import Report
 from support.examples import chat_lines
@@ -174,6 +174,8 @@ def test_each_shard_takes_one_request_that_is_pinned(
     shards = -(-len(CHATS) // 5000)
     assert shards > 3
     assert len(proxy.gets()) == 1 + shards
+    # From the byte before the shard to the probable end of its last line.
+    assert proxy.gets()[2].range == f"bytes=4999-{10_000 + LINE_BYTES - 1}"
     assert {request.if_match for request in proxy.gets()} == {find_object(url).etag}
 
 

@@ -221,7 +221,8 @@ class FaultyProxy:
             handler.send_response_only(fault.status)
             handler.send_header("Content-Length", str(len(fault.body)))
             handler.end_headers()
-            handler.wfile.write(fault.body)
+            if handler.command != "HEAD":
+                handler.wfile.write(fault.body)
             return
         if fault.ignores_range:
             headers.pop("range", None)

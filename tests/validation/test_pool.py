@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing import get_context
+from types import ModuleType
 
 import pytest
 
@@ -13,6 +15,9 @@ from ftkit.dataset.reader import Shard
 from ftkit.errors import FtkitError
 from ftkit.summary import Summary
 from ftkit.validation.pool import process_pool
+from ftkit.validation.validate import validate
+from support.examples import chat_lines
+from support.fixture_types import Write
 
 
 def killed(part: Shard, advance: Callable[[int], None] | None = None) -> Summary:
@@ -32,3 +37,16 @@ def test_a_killed_worker_is_named_and_other_processes_of_the_program_go_on() -> 
     assert other.is_alive()
     other.kill()
     other.join()
+
+
+def test_workers_are_started_anew_where_a_fork_would_hang(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(chat_lines(200))
+    expected = validate(path)
+    monkeypatch.setitem(sys.modules, "obstore", ModuleType("obstore"))
+    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 1000)
+    monkeypatch.setattr("os.fork", None)
+    main = sys.modules["__main__"]
+    assert validate(path, workers=2) == expected
+    assert sys.modules["__main__"] is main

@@ -12,6 +12,7 @@ import pytest
 
 from ftkit import validate
 from ftkit.cli.inputs import progress
+from ftkit.dataset.object_location import RemoteObject
 from ftkit.dataset.reader import BLOCK_BYTES, Part, split
 from ftkit.summary import Summary
 from ftkit.validation.scanning import scanning
@@ -63,6 +64,13 @@ def test_progress_is_reported_for_each_block(write: Write) -> None:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_the_total_of_an_object_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress([RemoteObject("s3://b/a.jsonl", 4000, "")], quiet=False, min_size=0) as advance:
+        advance("s3://b/a.jsonl", 2000)
+        assert "2.0/4.0 kB" in sys.stderr.getvalue()
 
 
 @pytest.mark.parametrize(
