@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -169,7 +170,17 @@ def test_progress_adds_up_to_the_size_of_the_file(nodes: RayNodes, large_file: s
     assert (sum(steps), len(steps) > 1) == (os.path.getsize(large_file), True)
 
 
-def test_an_interrupt_ends_the_driver_and_the_tasks(nodes: RayNodes, large_file: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "message"),
+    [
+        (signal.SIGINT, 130, b"ftkit: interrupted"),
+        (signal.SIGTERM, 143, b""),
+        (signal.SIGKILL, -signal.SIGKILL, b""),
+    ],
+)
+def test_a_signal_ends_the_command_the_driver_and_the_tasks(
+    sent: int, code: int, message: bytes, nodes: RayNodes, large_file: str
+) -> None:
     links = [Path(f"copy{number}.jsonl") for number in range(20)]
     for link in links:
         link.symlink_to(large_file)
@@ -180,10 +191,10 @@ def test_an_interrupt_ends_the_driver_and_the_tasks(nodes: RayNodes, large_file:
         start_new_session=True,
     )
     wait_for_processes(TASK)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent)
     output, errors = process.communicate(timeout=30)
-    assert (process.returncode, output, errors.strip()) == (130, b"", b"ftkit: interrupted")
-    assert processes(DRIVER) == []
+    assert (process.returncode, output, errors.strip()) == (code, b"", message)
+    wait_for_no_process(DRIVER)
     wait_for_no_process(TASK)
 
 
@@ -295,19 +306,22 @@ def test_a_file_of_2_gb_in_object_storage_while_a_node_is_killed(
             number += 1
     with path.open("rb") as file:
         url = storage.put_stream("2gb.jsonl", file)
+    commands = {
+        name: [sys.executable, "-m", "ftkit", name, "-o", "json"]
+        for name in ("validate", "estimate")
+    }
+    local = {name: timed([*command, str(path)], None)[0] for name, command in commands.items()}
     path.unlink()
     with ray_nodes(4) as nodes:
-        for arguments in (["validate", "-o", "json"], ["estimate"]):
-            command = [sys.executable, "-m", "ftkit", *arguments, url]
-            expected, _ = timed([*command, "--workers", "2"], None)
+        for name, command in commands.items():
             victim = min(nodes.nodes)
             output, seconds = timed(
-                [*command, "--engine", f"ray={nodes.address}"], lambda node=victim: nodes.kill(node)
+                [*command, url, "--engine", f"ray={nodes.address}"], partial(nodes.kill, victim)
             )
             nodes.remove(victim)
             nodes.add()
-            assert output == expected
-            print(f"{arguments[0]}: {seconds:.0f} s")
+            assert output == local[name].replace(str(path).encode(), url.encode())
+            print(f"{name}: {seconds:.0f} s")
 
 
 def timed(command: list[str], kill: Callable[[], None] | None) -> tuple[bytes, float]:
