@@ -187,7 +187,7 @@ def serve(
     from ftkit.cli.serve_view import live_view
     from ftkit.server.app import ServerSettings
     from ftkit.server.folder import Folder
-    from ftkit.server.limits import TenantLimits
+    from ftkit.server.job_limits import TenantLimits
     from ftkit.server.recipes import load_recipes
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
