@@ -9,7 +9,7 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
 
-from ftkit.dataset.object_client import RETRY_SECONDS, open_store
+from ftkit.dataset.object_client import open_store
 from ftkit.dataset.object_errors import object_error
 from ftkit.dataset.object_location import Location, parse_url
 from ftkit.errors import FileError, UsageError
@@ -136,8 +136,7 @@ class ObjectWriter(io.RawIOBase):
 
     def _check(self) -> None:
         if self._error is not None:
-            waited = RETRY_SECONDS
-            raise object_error(self._location, self._error, "write", waited) from self._error
+            raise object_error(self._location, self._error, "write") from self._error
 
     def _upload(self) -> None:
         from obstore import put
@@ -176,7 +175,7 @@ def writable_location(url: str) -> Location:
         UsageError: The URL is invalid, has wildcards, or is of a server that takes no uploads.
     """
     location = parse_url(url)
-    if not location.can_list:
+    if not location.is_bucket:
         raise UsageError(f"cannot write {url}: only s3://, gs:// and az:// URLs can be written")
     if location.is_pattern:
         raise UsageError(f"cannot write {url}: it has wildcards; name one object")
