@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import ftkit
 from ftkit.dataset.object_store import find_object, list_objects, open_object
-from ftkit.dataset.reader import LINE_BYTES, Block, Shard, blocks, cut, split
+from ftkit.dataset.reader import OVERLAP_BYTES, Block, Shard, blocks, shards_of, split
 from ftkit.report import RENDERERS
 from ftkit.summary import Report
 from support.examples import chat_lines
@@ -50,7 +50,7 @@ def without_path(report: Report, path: str) -> str:
 @pytest.fixture
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests and chunks of a few bytes, so that short objects take many of them."""
-    monkeypatch.setattr("ftkit.dataset.reader.LINE_BYTES", 5)
+    monkeypatch.setattr("ftkit.dataset.reader.OVERLAP_BYTES", 5)
     for name, size in (("FIRST_BYTES", 16), ("REQUEST_BYTES", 64), ("CHUNK_BYTES", 8)):
         monkeypatch.setattr(f"ftkit.dataset.object_stream.{name}", size)
 
@@ -67,7 +67,7 @@ def test_shards_of_any_size_have_the_lines_of_the_file(
 ) -> None:
     data = b"\n".join(lines) + (b"\n" if ends else b"")
     url = storage.put("data.jsonl", data)
-    shards = cut(url, len(data), size, find_object(url).etag)
+    shards = shards_of(url, len(data), size, find_object(url).etag)
     assert blocks_of(shards) == blocks_of(split(str(write(data)), size))
 
 
@@ -175,7 +175,7 @@ def test_each_shard_takes_one_request_that_is_pinned(
     assert shards > 3
     assert len(proxy.gets()) == 1 + shards
     # From the byte before the shard to the probable end of its last line.
-    assert proxy.gets()[2].range == f"bytes=4999-{10_000 + LINE_BYTES - 1}"
+    assert proxy.gets()[2].range == f"bytes=4999-{10_000 + OVERLAP_BYTES - 1}"
     assert {request.if_match for request in proxy.gets()} == {find_object(url).etag}
 
 
