@@ -15,10 +15,10 @@ from support.commands import run_ftkit
 from support.paths import MARV
 
 NO_PATHS = {
-    *("A", "B", "ADDRESS", "BASE=URL", "CC", "CHAR", "COL", "DATE", "EXPR", "FORMAT", "HOURS"),
+    *("A", "B", "ADDRESS", "BASE=URL", "CC", "CHAR", "COL", "DATE", "ENGINE", "EXPR", "FORMAT"),
     *("ID", "KEY=VALUE", "MB", "N", "N|auto", "N|none", "NAME", "NAME=BASE", "PATH", "PROVIDER"),
     *("ROLE=PATH", "RULES", "SIZE", "STATUS", "TEXT", "TEXT|COL", "URL", "USD", "X", "X,Y[,Z]"),
-    *("X|none",),
+    *("HOURS", "X|none"),
 }
 """Metavars of values that are no files. PATH is a place in a row."""
 

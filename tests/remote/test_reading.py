@@ -182,7 +182,7 @@ def test_each_shard_takes_one_request_that_is_pinned(
 @pytest.fixture
 def many_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftkit.dataset.object_ranges.PART_BYTES", 2000)
-    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 2000)
+    monkeypatch.setattr("ftkit.validation.engines.PART_BYTES", 2000)
 
 
 @pytest.mark.usefixtures("many_shards")
@@ -202,8 +202,8 @@ def test_a_script_needs_no_guard_for_worker_processes(storage: Storage, tmp_path
     storage.put("data.jsonl", CHATS)
     script = tmp_path / "script.py"
     script.write_text(
-        "import ftkit, ftkit.dataset.object_ranges as ranges, ftkit.validation.scanning as scanning\n"
-        "ranges.PART_BYTES = scanning.PART_BYTES = 2000\n"
+        "import ftkit, ftkit.dataset.object_ranges as ranges, ftkit.validation.engines as engines\n"
+        "ranges.PART_BYTES = engines.PART_BYTES = 2000\n"
         "print(ftkit.validate('s3://bucket/data.jsonl', workers=2).files[0].errors)\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
