@@ -195,6 +195,15 @@ def test_the_command_that_a_refusal_names_works(storage: Storage) -> None:
     assert Path("it's.jsonl").read_bytes() == CHATS
 
 
+def test_the_command_that_converts_an_object_first_works(storage: Storage) -> None:
+    url = storage.put("data/rows.csv", b"question,answer\nq,a\n")
+    done = run("fix", url, code=2)
+    command = re.search("`ftkit (.*)`", done.stderr)
+    assert command
+    run(*shlex.split(command[1]))
+    assert Path("rows.jsonl").exists()
+
+
 RECIPE = """
 sources = ["s3://bucket/in/*.jsonl"]
 
