@@ -27,7 +27,6 @@ from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
 from ftkit.validation.ray_messages import (
-    START_COMMAND,
     Channel,
     Connect,
     Failure,
@@ -102,7 +101,7 @@ def _check_listening(address: str) -> None:
     except (OSError, OverflowError) as error:
         raise FtkitError(
             f"no Ray cluster answers at {address}: {os_error_message(error)}; "
-            f"start one with: {START_COMMAND}"
+            "is its head node running?"
         ) from error
 
 

@@ -21,7 +21,6 @@ from typing import Any
 
 from ftkit._version import __version__
 from ftkit.validation.ray_messages import (
-    START_COMMAND,
     Channel,
     Connect,
     Failure,
@@ -111,7 +110,7 @@ class Driver:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
         except ConnectionError as error:
-            raise RuntimeError(f"there is none; start one with: {START_COMMAND}") from error
+            raise RuntimeError("no cluster answers; is its head node running?") from error
         self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(scan_shard)
 
     def _submit(self, message: Submit) -> None:

@@ -12,9 +12,6 @@ from msgspec import Struct
 LENGTH = struct.Struct("<Q")
 """Prefix of a message: its number of bytes."""
 
-START_COMMAND = "ray start --head"
-"""Command that starts a cluster, for error messages."""
-
 
 class Connect(Struct, tag=True, frozen=True):
     """First message to the driver: connect to the cluster at this address."""

@@ -158,7 +158,7 @@ def test_an_address_without_a_cluster_is_one_line(clean_file: str) -> None:
     result = run_ftkit("validate", clean_file, "--engine", "ray=127.0.0.1:1")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        "ftkit: no Ray cluster answers at 127.0.0.1:1: connection refused; start one with: ray start --head\n"
+        "ftkit: no Ray cluster answers at 127.0.0.1:1: connection refused; is its head node running?\n"
     )
 
 
