@@ -194,7 +194,7 @@ def operations(
         return lambda: database.page(type, LARGE_TENANT, PageQuery(**query))
 
     def explain() -> None:
-        full._next_look = 0.0
+        full._next_check = 0.0
         full.explain({"other": 1}, ())
 
     yield "retrieve a job", lambda: database.encoded(JobObject, middle.id, LARGE_TENANT)

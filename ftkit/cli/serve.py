@@ -120,7 +120,7 @@ class Place(Struct, frozen=True):
 @option(
     "--shared-priorities",
     is_flag=True,
-    help="Start the jobs with the highest priority of all API keys first, not only of each key.",
+    help="Start jobs by priority across all API keys, not only within each key.",
 )
 @option(
     "--max-storage",

@@ -11,7 +11,7 @@ from click.core import ParameterSource as Source
 
 from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
-from ftkit.cli.inputs import FORMATS, local_files, progress
+from ftkit.cli.inputs import FORMATS, input_files, progress
 from ftkit.cli.options import AllConfigured, Names, engine_option, option, output_format
 from ftkit.cli.output import terminal_width
 from ftkit.cli.terminal import preferences, write, write_json
@@ -116,7 +116,7 @@ def validate(
     if statistics and output not in ("text", "json"):
         raise UsageError(f"--statistics needs --output text or json, not {output}")
     quiet = quiet or preferences.is_quiet
-    inputs = local_files(files, recurse=True, engine=options["engine"])
+    inputs = input_files(files, recurse=True, engine=options["engine"])
     with inputs as (paths, names), progress(paths, quiet) as advance:
         report = check(
             paths,
