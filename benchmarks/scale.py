@@ -26,9 +26,9 @@ from ftkit.dataset.reader import Shard, split
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.nodes import Dataset
 from ftkit.summary import Summary
+from ftkit.validation.engines import engine_map
 from ftkit.validation.ray_cluster import MAX_JOINED, ray_cluster
 from ftkit.validation.scan import Map, scan, summarize
-from ftkit.validation.scanning import scanning
 
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests")]
@@ -90,7 +90,7 @@ def measure_nodes(file: str, repeat: int) -> float:
     print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
     print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
-        with scanning(workers, [os.path.getsize(file)]) as map_:
+        with engine_map(workers, [os.path.getsize(file)]) as map_:
             seconds = best(repeat, partial(summarize, split(file), plan(), map_))
         print(f"| none: {workers} local processes | | {seconds:.2f} | | |", flush=True)
     overheads = []

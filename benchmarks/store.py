@@ -28,9 +28,9 @@ from ftkit.server.bodies import JobBody
 from ftkit.server.cleanup import delete_expired_files
 from ftkit.server.database import Database, PageQuery
 from ftkit.server.folder import Folder
+from ftkit.server.job_limits import TenantLimits
 from ftkit.server.job_queue import JobQueue
 from ftkit.server.lifecycle import add_event, apply_action, create_job, transition
-from ftkit.server.limits import TenantLimits
 from ftkit.server.models import SMOKE, ModelRegistry
 from ftkit.server.objects import (
     EventObject,
@@ -194,7 +194,7 @@ def operations(
         return lambda: database.page(type, LARGE_TENANT, PageQuery(**query))
 
     def explain() -> None:
-        full._next_look = 0.0
+        full._next_check = 0.0
         full.explain({"other": 1}, ())
 
     yield "retrieve a job", lambda: database.encoded(JobObject, middle.id, LARGE_TENANT)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ftkit.cli.inputs import FORMATS, local_files
+from ftkit.cli.inputs import FORMATS, input_files
 from ftkit.cli.options import AllConfigured, Names, option
 from ftkit.cli.output import print_note
 from ftkit.cli.preparing import REPORTS, Check, preparing, refuse_outputs, write_prepared
@@ -94,7 +94,7 @@ def _show_diff(files: Sequence[str], plan: Any, allowed: Any) -> int:
     from ftkit.prepare.fix.diff import fix_diff
 
     changed = 0
-    with local_files(files) as (paths, names):
+    with input_files(files) as (paths, names):
         for path in paths:
             is_changed = False
             for piece in fix_diff(path, plan, allowed, names.get(path, path)):

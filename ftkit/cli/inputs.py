@@ -1,4 +1,4 @@
-"""Local input files of a command: patterns, standard input, progress bars."""
+"""Input files of a command: patterns, URLs, standard input, progress bars."""
 
 from __future__ import annotations
 
@@ -97,21 +97,21 @@ def _datasets_below(top: str) -> list[str]:
 
 
 @contextmanager
-def local_files(
+def input_files(
     files: Sequence[str], recurse: bool = False, engine: str = "local"
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Yield the paths to read, and the names to show for those that are temporary copies.
+    """Yield the paths and objects to read, and the names to show for temporary copies.
 
     Standard input and other streams are copied to temporary files, which exist until the block
     ends.
 
     Args:
-        files: Names, patterns, or - for standard input.
+        files: Names, URLs, patterns of both, or - for standard input.
         recurse: Replace folders by the datasets below them.
-        engine: The engine that reads the files; only `local` reads streams.
+        engine: Engine that reads the files. Only `local` reads streams.
 
     Raises:
-        UsageError: A cluster cannot read a stream.
+        UsageError: A stream is named for another engine.
     """
     paths = expand(files, recurse)
     refuse_output_over_input(paths)
@@ -172,7 +172,7 @@ def one_file(name: str, engine: str = "local") -> Iterator[tuple[str, str]]:
     Raises:
         UsageError: The name is a pattern that matches several files.
     """
-    with local_files([name], engine=engine) as (paths, names):
+    with input_files([name], engine=engine) as (paths, names):
         if len(paths) > 1:
             raise UsageError(f"{name!r} matches {len(paths)} files, but only one is allowed")
         yield paths[0], names.get(paths[0], paths[0])

@@ -349,7 +349,7 @@ def engine_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="ENGINE",
         default="local",
         show_default=True,
-        help="local for processes of this machine; ray, or ray=HOST:PORT, for a Ray cluster.",
+        help="Engine that scans the files: local, ray or ray=HOST:PORT (a Ray cluster).",
     )(command)
 
 

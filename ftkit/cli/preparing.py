@@ -14,7 +14,7 @@ import click
 
 from ftkit._atomic import refuse_descriptor
 from ftkit.cli.command import ERROR_CODE, STDOUT, refuse_output_over_settings
-from ftkit.cli.inputs import local_files, progress
+from ftkit.cli.inputs import input_files, progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.object_location import is_url
@@ -134,7 +134,7 @@ def write_prepared(
     if is_in_place and keeps_layout:
         _check_layout(files[0])
     with (
-        local_files(files) as (paths, names),
+        input_files(files) as (paths, names),
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
     ):
         outputs = [*extra.values(), *([target] if target else [])]
@@ -209,7 +209,7 @@ def check_prepared(
         The exit code: 1 if the step drops rows, or rows are rejected.
     """
     refuse_outputs("check", {name: options[name] for name in options if name != "report"})
-    with local_files(files) as (paths, names):
+    with input_files(files) as (paths, names):
         prepared = prepare(paths)
         audit = prepared.audit
         audit.names = names
@@ -247,7 +247,7 @@ def print_findings(
     Returns:
         The exit code: 1 if there are findings.
     """
-    with local_files(files) as (paths, names):
+    with input_files(files) as (paths, names):
         prepared = prepare(paths)
         prepared.audit.names = names
         with showing_progress(paths, prepared.audit):

@@ -120,7 +120,7 @@ class Place(Struct, frozen=True):
 @option(
     "--shared-priorities",
     is_flag=True,
-    help="Start the jobs with the highest priority of all API keys first, not only of each key.",
+    help="Start jobs by priority across all API keys, not only within each key.",
 )
 @option(
     "--max-storage",
@@ -199,7 +199,7 @@ def serve(
     from ftkit.cli.serve_view import live_view
     from ftkit.server.app import ServerSettings
     from ftkit.server.folder import Folder
-    from ftkit.server.limits import TenantLimits
+    from ftkit.server.job_limits import TenantLimits
     from ftkit.server.recipes import load_recipes
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits

@@ -13,7 +13,7 @@ import click
 
 from ftkit._text import quote_path
 from ftkit.cli.command import Command
-from ftkit.cli.inputs import local_files
+from ftkit.cli.inputs import input_files
 from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import (
     REPORTS,
@@ -137,7 +137,7 @@ def split(files: Sequence[str], **options: Any) -> int:
     targets = {subset: f"{beginning}.{subset}{suffix}" for subset in chosen.names}
     if not prefix:
         _refuse_existing(targets.values(), beginning)
-    with local_files(files) as (paths, names):
+    with input_files(files) as (paths, names):
         check_outputs([*extra.values(), *targets.values()], paths)
         audit = Audit()
         audit.names = names

@@ -1,4 +1,4 @@
-"""URLs as values of parameters: which take them, and what to do instead of the others."""
+"""URLs as arguments: the parameters that accept them, and errors for all others."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from ftkit._text import quote_argument
 from ftkit.dataset.object_location import is_url, parse_url
 from ftkit.errors import UsageError
 
-PREPARING = ("files", "output_file", "map", "rejects")
+PREPARED = ("files", "output_file", "map", "rejects")
 """Parameters of the commands that write one prepared file."""
 
-URLS: dict[str, tuple[str, ...]] = {
+ACCEPTING: dict[str, tuple[str, ...]] = {
     "ftkit validate": ("files", "validation_file"),
     "ftkit estimate": ("file", "validation_file"),
-    "ftkit convert": PREPARING,
-    "ftkit fix": PREPARING,
+    "ftkit convert": PREPARED,
+    "ftkit fix": PREPARED,
     "ftkit split": ("files", "output_prefix", "map", "rejects"),
-    "ftkit dedupe": (*PREPARING, "against", "duplicates"),
-    "ftkit decontaminate": (*PREPARING, "against"),
+    "ftkit dedupe": (*PREPARED, "against", "duplicates"),
+    "ftkit decontaminate": (*PREPARED, "against"),
     "ftkit mix": ("sources", "output_file", "map", "rejects"),
-    "ftkit sample": PREPARING,
-    "ftkit filter": PREPARING,
+    "ftkit sample": PREPARED,
+    "ftkit filter": PREPARED,
     "ftkit show": ("file",),
-    "ftkit screen": PREPARING,
+    "ftkit screen": PREPARED,
 }
-"""Parameters that take URLs of objects, by command."""
+"""Parameters that accept URLs, by command."""
 
-ROWS: dict[str, tuple[str, ...]] = {
+COPIED: dict[str, tuple[str, ...]] = {
     "ftkit submit": ("file", "validation_file"),
     "ftkit files upload": ("path",),
     "ftkit compare": ("a", "b", "prompts"),
@@ -38,13 +38,13 @@ ROWS: dict[str, tuple[str, ...]] = {
     "ftkit explain": ("file",),
     "ftkit serve check": ("file",),
 }
-"""Parameters for local files with rows, which `ftkit sample` can copy from a URL."""
+"""Parameters for local datasets, which `ftkit sample` can copy from a URL, by command."""
 
-WRITTEN = ("output_file", "page", "plot", "save_a", "save_b")
+OUTPUTS = ("output_file", "page", "plot", "save_a", "save_b")
 """Parameters for local files that are written."""
 
-PATHS = ("FILE", "DIR", "PREFIX", "RECIPE", "ARCHIVE")
-"""Words of the metavars of parameters that name files and folders."""
+PATH_METAVARS = ("FILE", "DIR", "PREFIX", "RECIPE", "ARCHIVE")
+"""Words in the metavars of parameters for files and folders."""
 
 
 def takes_path(command: str, parameter: click.Parameter) -> bool:
@@ -54,12 +54,12 @@ def takes_path(command: str, parameter: click.Parameter) -> bool:
         command: Path of the command, such as "ftkit jobs list".
         parameter: A parameter of the command.
     """
-    named = parameter.name in ROWS.get(command, ()) or parameter.name == "path"
-    return named or any(word in (parameter.metavar or "") for word in PATHS)
+    named = parameter.name in COPIED.get(command, ()) or parameter.name == "path"
+    return named or any(word in (parameter.metavar or "") for word in PATH_METAVARS)
 
 
 def refuse_urls(context: click.Context, output: str | None = None) -> None:
-    """Raise `UsageError` for a URL in the place of a local file.
+    """Raise `UsageError` for a URL where a command accepts local files only.
 
     Args:
         context: Context with the values of the parameters.
@@ -68,7 +68,7 @@ def refuse_urls(context: click.Context, output: str | None = None) -> None:
     command = context.command_path
     for parameter in context.command.get_params(context):
         name = parameter.name or ""
-        if name in URLS.get(command, ()) or not takes_path(command, parameter):
+        if name in ACCEPTING.get(command, ()) or not takes_path(command, parameter):
             continue
         shared = output if name == "output_file" else None
         for url in filter(is_url, _texts(context.params.get(name, shared))):
@@ -84,21 +84,21 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _refusal(command: str, parameter: click.Parameter, url: str) -> str:
-    """Return why a URL is refused, and what to do instead."""
-    key = parse_url(url).key
+    """Return the message that refuses a URL and says what to do instead."""
+    key = parse_url(url).key  # an invalid URL, which may hold a secret, is refused here
     is_option = isinstance(parameter, click.Option)
     label = parameter.opts[0] if is_option else (parameter.name or "").upper()
     kind = "folder" if "DIR" in (parameter.metavar or "") else "file"
     problem = f"{label} must be a local {kind}, not {url}"
-    if parameter.name in ROWS.get(command, ()):
-        return f"{problem}; copy it first: `{copy_command(url, key)}`"
-    if parameter.name in WRITTEN or kind == "folder":
+    if parameter.name in COPIED.get(command, ()):
+        return f"{problem}; copy it first: `{_copy_command(url, key)}`"
+    if parameter.name in OUTPUTS or kind == "folder":
         return f"{problem}; name one on this machine"
     return f"{problem}; download it and name the copy"
 
 
-def copy_command(url: str, key: str) -> str:
-    """Return the command that copies the rows at a URL to a local file of the same name."""
+def _copy_command(url: str, key: str) -> str:
+    """Return the command that copies the rows at a URL to a local file named after the key."""
     name = key.rpartition("/")[2].removesuffix(".gz")
     stem = name.rpartition(".")[0] or name
     return f"ftkit sample {quote_argument(url)} --fraction 1 -o {quote_argument(f'{stem}.jsonl')}"

@@ -12,7 +12,7 @@ from click.core import ParameterSource as Source
 from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
 from ftkit.cli.data_page import Collector, page_of_validation
-from ftkit.cli.inputs import FORMATS, local_files, progress
+from ftkit.cli.inputs import FORMATS, input_files, progress
 from ftkit.cli.options import (
     AllConfigured,
     Names,
@@ -138,7 +138,7 @@ def validate(
         raise UsageError(f"--statistics needs --output text or json, not {output}")
     quiet = quiet or preferences.is_quiet
     check_page(page, opens, (facts, options["grader"]))
-    inputs = local_files(files, recurse=True, engine=options["engine"])
+    inputs = input_files(files, recurse=True, engine=options["engine"])
     with inputs as (paths, names), progress(paths, quiet) as advance:
         check_page(page, opens, [*paths, options["validation_file"]])
         catalog = load_catalog(facts)

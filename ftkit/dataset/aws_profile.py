@@ -8,7 +8,8 @@ from configparser import ConfigParser, Error
 from pathlib import Path
 
 from ftkit._text import quote_argument
-from ftkit.dataset.machine_credentials import gives_credentials
+from ftkit.dataset.object_credentials import gives_credentials
+from ftkit.dataset.object_schemes import SCHEMES
 from ftkit.errors import FileError
 
 KEYS = {
@@ -39,17 +40,15 @@ def profile_settings(variables: Mapping[str, str]) -> dict[str, str]:
     name = variables.get("AWS_PROFILE") or variables.get("AWS_DEFAULT_PROFILE") or "default"
     profile = _read(variables, name)
     settings: dict[str, str] = {}
-    if "region" in profile and not _any(variables, ("AWS_REGION", "AWS_DEFAULT_REGION")):
+    if "region" in profile and not _is_set(variables, ("AWS_REGION", "AWS_DEFAULT_REGION")):
         settings["region"] = profile["region"]
-    if "endpoint_url" in profile and not _any(
-        variables, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    ):
+    if "endpoint_url" in profile and not _is_set(variables, SCHEMES["s3"].endpoints):
         settings["endpoint"] = profile["endpoint_url"]
     if gives_credentials("s3", variables):
         return settings
     if "aws_access_key_id" in profile and "aws_secret_access_key" in profile:
         return settings | {KEYS[key]: profile[key] for key in KEYS if key in profile}
-    is_requested = _any(variables, ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
+    is_requested = _is_set(variables, ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
     if is_requested and not profile:
         raise FileError(f"there is no AWS profile {name!r}; check AWS_PROFILE")
     if is_requested or any(key.startswith(("sso_", "role_", "credential_")) for key in profile):
@@ -61,12 +60,12 @@ def profile_settings(variables: Mapping[str, str]) -> dict[str, str]:
     return settings
 
 
-def _any(variables: Mapping[str, str], names: tuple[str, ...]) -> bool:
+def _is_set(variables: Mapping[str, str], names: tuple[str, ...]) -> bool:
     return any(variables.get(name) for name in names)
 
 
 def _read(variables: Mapping[str, str], name: str) -> dict[str, str]:
-    """Return what both files say of a profile."""
+    """Return the settings of a profile in both files; those in the file of credentials win."""
     home = Path.home() / ".aws"
     files = (
         (variables.get("AWS_CONFIG_FILE") or home / "config", f"profile {name}"),

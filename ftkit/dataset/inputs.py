@@ -1,4 +1,4 @@
-"""Datasets as Python callers name them: paths, open files, and examples in memory."""
+"""Datasets as Python callers name them: paths, URLs, open files, and examples in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ftkit.dataset.reader import FileRanges, SinglePass, Source, check_readable
 from ftkit.errors import FileError, UsageError
 
 File = str | os.PathLike[str] | IO[bytes] | IO[str]
-"""A path, or an open file in binary or text mode."""
+"""A path, a URL of an object, or an open file in binary or text mode."""
 
 Examples = Iterable[Mapping[str, Any]]
 """Examples in memory, such as a list of dictionaries."""
@@ -36,7 +36,7 @@ def open_sources(
     Args:
         files: The argument.
         parameter: Name of the parameter, for error messages.
-        allows_folders: Return sources for folders, which only their path can be taken of.
+        allows_folders: Accept folders, too. Only the `path` of their sources can be used.
 
     Raises:
         FileError: A path is not a file.
@@ -80,7 +80,7 @@ def open_source(file: File | Examples, parameter: str) -> Source:
 
 
 def sizes_of(sources: Iterable[Source]) -> list[int]:
-    """Return the sizes in bytes of those sources that can be read in parts."""
+    """Return the sizes in bytes of the files and objects; streams have no size in advance."""
     return [source.size() for source in sources if isinstance(source, (FileRanges, ObjectRanges))]
 
 

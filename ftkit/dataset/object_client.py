@@ -1,4 +1,4 @@
-"""Clients of object storage: settings from the environment, and requests that end."""
+"""Clients of object storage: settings from the environment, timeouts and retries."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from ftkit._local import is_loopback
 from ftkit.dataset.aws_profile import profile_settings
-from ftkit.dataset.machine_credentials import lacks_credentials
+from ftkit.dataset.object_credentials import lacks_credentials
 from ftkit.dataset.object_errors import no_credentials, object_error
 from ftkit.dataset.object_location import Location
+from ftkit.dataset.object_schemes import SCHEMES
 from ftkit.errors import FileError, install_command
 
 RETRY_SECONDS = 60
@@ -33,14 +34,7 @@ CONNECT_SECONDS = 10
 REQUEST_SECONDS = 3600
 """Seconds after which a request ends whose bytes arrive very slowly."""
 
-_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")
-
-_ENDPOINTS = {
-    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL",),
-    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
-}
-"""Variables with the address of the service, the most specific first."""
+_PREFIXES = tuple(service.prefix for service in SCHEMES.values())
 
 T = TypeVar("T")
 
@@ -70,7 +64,7 @@ def request(location: Location, call: Callable[[], T], action: str = "read") -> 
     try:
         return result.result()
     except Exception as error:
-        raise object_error(location, error, action, RETRY_SECONDS) from error
+        raise object_error(location, error, action) from error
 
 
 def open_store(location: Location) -> Any:
@@ -100,9 +94,9 @@ def _open_store(
         ) from None
     variables = dict(environment)
     settings: dict[str, Any] = profile_settings(variables) if scheme == "s3" else {}
-    endpoint = settings.get("endpoint") or _first(variables, _ENDPOINTS.get(scheme, ()))
+    endpoint = settings.get("endpoint") or _first(variables, SCHEMES[scheme].endpoints)
     if "access_key_id" not in settings and lacks_credentials(scheme, variables):
-        raise no_credentials(Location(scheme, bucket, ""))
+        raise FileError(no_credentials(Location(scheme, bucket, "")))
     common: dict[str, Any] = {
         "client_options": _client_options(scheme, endpoint, variables),
         "retry_config": {
@@ -135,7 +129,7 @@ def _open_store(
             ) from error
         raise FileError(
             f"the settings for {scheme}://{bucket} cannot be used ({type(error).__name__}); check "
-            f"the variables that begin with {_variables(scheme)}"
+            f"the variables {SCHEMES[scheme].variables}"
         ) from error
 
 
@@ -157,10 +151,10 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
     except ValueError:
         host = ""
     if not endpoint.startswith(("http://", "https://")) or not host:
-        names = " or ".join(_ENDPOINTS[scheme])
+        names = " or ".join(SCHEMES[scheme].endpoints)
         raise FileError(f"{names} must be a URL, such as https://minio.example.com")
     if endpoint.startswith("http://"):
-        allow = _variables(scheme).removesuffix("*") + "ALLOW_HTTP"
+        allow = SCHEMES[scheme].allow_http
         if not is_loopback(host) and variables.get(allow, "").lower() not in ("1", "true"):
             raise FileError(
                 f"the endpoint at {host} is not encrypted; use https://, or set {allow}=true"
@@ -172,10 +166,6 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
 def _check_account(variables: dict[str, str]) -> None:
     if not variables.get("AZURE_STORAGE_ACCOUNT_NAME"):
         raise FileError("az:// URLs need an account; set AZURE_STORAGE_ACCOUNT_NAME")
-
-
-def _variables(scheme: str) -> str:
-    return {"s3": "AWS_*", "gs": "GOOGLE_*", "az": "AZURE_*"}.get(scheme, "SSL_*")
 
 
 def _first(variables: dict[str, str], names: tuple[str, ...]) -> str:

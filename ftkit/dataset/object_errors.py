@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ftkit.dataset.object_location import CREDENTIALS, Location
+from ftkit.dataset.object_location import Location
 from ftkit.errors import FileError
 
 METADATA = re.compile(
     r"169\.254\.1(?:69\.254|70\.2)|/latest/api/token|/computeMetadata/|/identity/"
 )
-"""Addresses that are asked for the credentials of a virtual machine if no others are set."""
+"""Addresses of instance metadata services, which are asked if no other credentials are set."""
 
 REJECTED = frozenset(
     (
@@ -34,13 +34,6 @@ OTHER_REGION = frozenset(
 )
 """Error codes of services that have the bucket in another region."""
 
-PUBLIC = {
-    "s3": "AWS_SKIP_SIGNATURE",
-    "gs": "GOOGLE_SKIP_SIGNATURE",
-    "az": "AZURE_SKIP_SIGNATURE",
-}
-"""Variables that say that no credentials are needed."""
-
 BUSY = (408, 425, 429)
 """Statuses, besides those of 5xx, of services that ask to be tried again."""
 
@@ -60,12 +53,10 @@ class _Failure(NamedTuple):
 
     @property
     def url(self) -> str:
-        return f"{self.location.root}/{self.location.key}"
+        return self.location.url
 
 
-def object_error(
-    location: Location, error: BaseException, action: str = "read", waited: float = 0
-) -> FileError:
+def object_error(location: Location, error: BaseException, action: str = "read") -> FileError:
     """Return the error of a request to object storage as one line.
 
     Nothing of the text of the error is quoted, since it may hold queries, signatures and keys.
@@ -74,7 +65,6 @@ def object_error(
         location: The object, or the folder or the pattern that was listed.
         error: Exception of obstore.
         action: Verb for what was to be done, such as "read", "list" or "write".
-        waited: Seconds for which the request was tried again.
     """
     if isinstance(error, FileError):
         return error
@@ -91,12 +81,7 @@ def object_error(
     for applies, message in _MESSAGES:
         if applies(failure):
             return FileError(message(failure))
-    return FileError(_unreachable(failure, waited))
-
-
-def is_changed(error: BaseException) -> bool:
-    """Return True if a request was refused because the object has another ETag."""
-    return type(error).__name__ == "PreconditionError" or "status code: 412" in str(error)
+    return FileError(_unreachable(failure))
 
 
 def is_missing(error: BaseException) -> bool:
@@ -105,60 +90,52 @@ def is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) and not (code and code[1] in NO_BUCKET)
 
 
-def changed(location: Location) -> FileError:
-    """Return the error for an object that is not the one that was found."""
-    url = f"{location.root}/{location.key}"
-    return FileError(f"{url} changed while it was read; run the command again")
+def changed(location: Location) -> str:
+    """Return the message for an object that has another ETag than it had when it was found."""
+    return f"{location.url} changed while it was read; run the command again"
 
 
-def no_credentials(location: Location) -> FileError:
-    """Return the error for a bucket that there are no credentials for."""
-    public = PUBLIC.get(location.scheme)
-    advice = f"; {public}=true reads a public one without" if public else ""
-    return FileError(f"no credentials for {location.root}; {CREDENTIALS[location.scheme]}{advice}")
-
-
-def _asked_machine(failure: _Failure) -> bool:
-    return bool(METADATA.search(failure.text))
+def no_credentials(location: Location) -> str:
+    """Return the message for a bucket without credentials."""
+    service = location.service
+    advice = f"{service.advice}, or {service.skip_signature}=true for a public {service.container}"
+    return f"no credentials for {location.root}; {advice}"
 
 
 def _no_permission(failure: _Failure) -> str:
-    advice = CREDENTIALS[failure.location.scheme]
-    if not failure.location.can_list:
-        return (
-            f"{failure.location.bucket} does not allow to {failure.action} {failure.url}; {advice}"
-        )
+    if not failure.location.is_bucket:
+        advice = failure.location.service.advice
+        return f"no permission to {failure.action} {failure.url}; {advice}"
     return (
         f"no permission to {failure.action} {failure.url}, or it does not exist; check the key and "
         "the permissions of the credentials"
     )
 
 
-def _unreachable(failure: _Failure, waited: float) -> str:
-    host = failure.location.bucket if not failure.location.can_list else "the object storage"
+def _unreachable(failure: _Failure) -> str:
+    host = "the object storage" if failure.location.is_bucket else failure.location.bucket
     if failure.status:
         is_busy = failure.status in BUSY or failure.status >= 500
         return (
             f"cannot {failure.action} {failure.url}: {host} answered with status {failure.status}"
             + (f" ({failure.code})" if failure.code else "")
-            + (f" for {waited:.0f} s; try again later" if is_busy and waited else "")
+            + (" to each attempt; try again later" if is_busy else "")
             + ("" if is_busy else "; check the settings of the storage")
         )
     return (
-        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut"
-        + (f"; it was tried for {waited:.0f} s" if waited else "")
-        + "; check the network and the endpoint"
+        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut; "
+        "check the network and the endpoint"
     )
 
 
 _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], ...] = (
     (
         lambda it: it.kind == "PreconditionError" or it.status == 412,
-        lambda it: str(changed(it.location)),
+        lambda it: changed(it.location),
     ),
     (
-        _asked_machine,
-        lambda it: str(no_credentials(it.location)),
+        lambda it: bool(METADATA.search(it.text)),
+        lambda it: no_credentials(it.location),
     ),
     (
         lambda it: it.code in NO_BUCKET,
@@ -172,7 +149,7 @@ _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], .
         lambda it: it.status == 401 or it.code in REJECTED or it.kind == "UnauthenticatedError",
         lambda it: (
             f"the credentials for {it.location.root} were rejected"
-            f"{f' ({it.code})' if it.code else ''}; {CREDENTIALS[it.location.scheme]}"
+            f"{f' ({it.code})' if it.code else ''}; {it.location.service.advice}"
         ),
     ),
     (lambda it: it.status == 403 or it.kind == "PermissionDeniedError", _no_permission),

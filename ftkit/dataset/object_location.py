@@ -1,4 +1,4 @@
-"""URLs of objects: the schemes, the bucket and the key that a URL names, and patterns."""
+"""URLs of objects: the bucket and the key that a URL names, and patterns."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from ftkit.dataset.object_schemes import BUCKETS, SCHEMES, Scheme
 from ftkit.errors import UsageError
 
-SCHEMES = ("s3", "gs", "az", "https")
-"""Schemes of the URLs that are read. `http` is read from loopback addresses only."""
-
 _SUPPORTED = "s3://, gs://, az:// or https://"
-
-_PLACES = {"s3": "bucket", "gs": "bucket", "az": "container", "https": "host", "http": "host"}
-"""Name of what comes first in the URLs of each scheme."""
-
-CREDENTIALS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login",
-    "az": "set AZURE_STORAGE_ACCOUNT_KEY or another AZURE_STORAGE_* variable",
-    "https": "only files that need no login are read",
-    "http": "only files that need no login are read",
-}
-"""What to do about credentials, by scheme."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _MAGIC = re.compile(r"[*?[]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_PATH_CHARACTERS = "/!$&'()*+,;=:@"
+"""Punctuation that a path of a web server has as it is (RFC 3986, pchar and slash)."""
 
 
 class Location(NamedTuple):
-    """The place of an object.
+    """Location of an object.
 
     Attributes:
-        scheme: One of `SCHEMES`, or `http`.
+        scheme: One of `SCHEMES`.
         bucket: Bucket, or container of Azure; host and port of a web server.
         key: Key of the object, or a pattern. The path of a web server is percent-decoded.
     """
@@ -49,14 +37,28 @@ class Location(NamedTuple):
         return f"{self.scheme}://{self.bucket}"
 
     @property
-    def can_list(self) -> bool:
-        """True if the objects of the bucket can be listed, which web servers cannot do."""
-        return not self.scheme.startswith("http")
+    def url(self) -> str:
+        """URL of the object, percent-encoded for a web server. `parse_url` reverses it."""
+        if self.is_bucket:
+            return f"{self.root}/{self.key}"
+        from urllib.parse import quote
+
+        return f"{self.root}/{quote(self.key, safe=_PATH_CHARACTERS)}"
+
+    @property
+    def service(self) -> Scheme:
+        """The service of the scheme."""
+        return SCHEMES[self.scheme]
+
+    @property
+    def is_bucket(self) -> bool:
+        """True if the object is in a bucket, which can be listed and written."""
+        return self.scheme in BUCKETS
 
     @property
     def is_pattern(self) -> bool:
-        """True if the key has wildcards."""
-        return self.can_list and bool(_MAGIC.search(self.key))
+        """True if the key has wildcards. Web servers cannot list, so they have no patterns."""
+        return self.is_bucket and bool(_MAGIC.search(self.key))
 
 
 class RemoteObject(str):
@@ -95,7 +97,7 @@ def is_url(name: object) -> bool:
 def is_collapsed(path: str) -> bool:
     """Return True if a path looks like a URL that `pathlib` has taken a slash from."""
     scheme, _, rest = path.partition(":/")
-    return scheme in (*SCHEMES, "http") and bool(rest) and not rest.startswith("/")
+    return scheme in SCHEMES and bool(rest) and not rest.startswith("/")
 
 
 def is_pattern(name: object) -> bool:
@@ -115,21 +117,22 @@ def parse_url(url: str) -> Location:
     """
     match = _URL.match(url)
     scheme = match[1].lower() if match else ""
-    if not match or scheme not in (*SCHEMES, "http"):
+    if not match or scheme not in SCHEMES:
         raise UsageError(f"the scheme {scheme!r:.40} is not supported; use {_SUPPORTED}")
     rest = match[2]
     bucket, _, key = rest.partition("/")
     if "@" in bucket:
         raise UsageError(
-            f"{scheme}:// URLs must not contain a user name or a password; {CREDENTIALS[scheme]}"
+            f"{scheme}:// URLs must not contain a user name or a password; {SCHEMES[scheme].advice}"
         )
-    if _CONTROLS.search(rest):
-        raise UsageError(f"{scheme}:// URLs must not contain control characters")
-    if scheme.startswith("http"):
+    if scheme not in BUCKETS and not _CONTROLS.search(rest):
         key = _web_path(url, scheme)
+    if _CONTROLS.search(rest + key):
+        raise UsageError(f"{scheme}:// URLs must not contain control characters")
     if not bucket or not key or key.endswith("/"):
-        example = f"{scheme}://{bucket or _PLACES[scheme]}/data/train.jsonl"
-        raise UsageError(f"{url} names no file; give its {_PLACES[scheme]} and path: {example}")
+        container = SCHEMES[scheme].container
+        example = f"{scheme}://{bucket or container}/data/train.jsonl"
+        raise UsageError(f"{url} names no file; give its {container} and path: {example}")
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise UsageError(f"{url} has an empty part or a dot between its slashes; leave it out")
     return Location(scheme, bucket, key)
@@ -157,7 +160,10 @@ def _web_path(url: str, scheme: str) -> str:
         raise UsageError(f"{url} would be read unencrypted; use https://")
     if "%2f" in parts.path.lower():
         raise UsageError(f"{url} has an encoded slash in its path, which is not supported")
-    return unquote(parts.path).removeprefix("/")
+    try:
+        return unquote(parts.path, errors="strict").removeprefix("/")
+    except UnicodeDecodeError:
+        raise UsageError(f"{url} has a path that is not percent-encoded UTF-8") from None
 
 
 def matches(key: str, pattern: str) -> bool:

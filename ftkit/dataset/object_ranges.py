@@ -6,11 +6,11 @@ from typing import BinaryIO
 
 from ftkit.dataset.detect import Head
 from ftkit.dataset.object_location import RemoteObject, is_pattern, is_url
-from ftkit.dataset.reader import PART_BYTES, Shard, cut, read_head
+from ftkit.dataset.reader import PART_BYTES, Shard, read_head, shards_of
 
 
 def find_objects(name: str) -> list[RemoteObject]:
-    """Return the objects that a URL names, which it may do by a pattern.
+    """Return the object of a URL, or those that match a pattern.
 
     Raises:
         FileError: There is no such object.
@@ -31,7 +31,7 @@ def open_stored(name: str) -> BinaryIO:
 
 
 class ObjectRanges:
-    """An object that is read by whoever scans its shards.
+    """An object in object storage, whose shards any process can read.
 
     Attributes:
         object: The object, whose size and ETag hold for all that is read.
@@ -54,7 +54,7 @@ class ObjectRanges:
 
     def parts(self) -> list[Shard]:
         """Return the shards of the object."""
-        return cut(self.path, self.object.size, PART_BYTES, self.object.etag)
+        return shards_of(self.path, self.object.size, PART_BYTES, self.object.etag)
 
     def size(self) -> int:
         """Return the number of bytes of the object, compressed if it is."""

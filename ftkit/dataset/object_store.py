@@ -20,15 +20,12 @@ from ftkit.dataset.object_errors import is_missing
 from ftkit.dataset.object_location import (
     Location,
     RemoteObject,
-    is_url,
     listed_folder,
     matches,
     parse_url,
 )
 from ftkit.dataset.object_stream import UNKNOWN, open_stream
 from ftkit.errors import FileError, did_you_mean
-
-__all__ = ["RemoteObject", "find_object", "is_url", "list_objects", "open_object", "open_range"]
 
 MAX_OBJECTS = 100_000
 """Maximum number of objects that a pattern may match, so that memory is bounded."""
@@ -147,8 +144,7 @@ def _unpacked(stream: BinaryIO) -> BinaryIO:
 
 
 def _remote_object(location: Location, meta: Any) -> RemoteObject:
-    url = f"{location.root}/{location.key}"
-    etag = meta["e_tag"] or ""
+    url, etag = location.url, meta["e_tag"] or ""
     if not etag or etag.startswith("W/"):
         raise FileError(
             f"{location.bucket} gives {url} no strong ETag, so changes while it is read would go "
@@ -170,7 +166,7 @@ def _listed(location: Location, folder: str) -> Iterator[Any]:
 
 def _suggestion(location: Location, store: Any) -> str:
     """Return a hint at an object in the same folder with a similar name, if there is one."""
-    if not location.can_list:
+    if not location.is_bucket:
         return ""
     folder, _, name = location.key.rpartition("/")
     try:

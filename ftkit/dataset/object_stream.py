@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any, BinaryIO, cast
 
-from ftkit.dataset.object_client import RETRY_SECONDS, open_store
+from ftkit.dataset.object_client import open_store
 from ftkit.dataset.object_errors import changed, object_error
 from ftkit.dataset.object_location import Location
 from ftkit.errors import FileError
@@ -96,7 +96,7 @@ class _ObjectReader(io.RawIOBase):
 
     def _known_size(self) -> int:
         if self._size == UNKNOWN:
-            result = open_range(self._location, self._etag, 0, 1)
+            result = _request_range(self._location, self._etag, 0, 1)
             self._size = result.meta["size"]
         return self._size
 
@@ -126,13 +126,13 @@ class _ObjectReader(io.RawIOBase):
     def _range(self, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes of a range, as far as the object has them.
 
-        obstore tries a request again until a time after its beginning. So a request that has
-        brought something is followed by another one for the rest.
+        obstore counts its retries and their time from the beginning of a request. So a request
+        that fails after some bytes is followed by another one for the rest.
         """
         while start < end:
-            result = open_range(self._location, self._etag, start, end)
+            result = _request_range(self._location, self._etag, start, end)
             self._size = result.meta["size"]
-            end, begun = min(end, self._size), start
+            end, begin = min(end, self._size), start
             try:
                 for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                     start += len(chunk)
@@ -140,11 +140,11 @@ class _ObjectReader(io.RawIOBase):
                         break
                     yield bytes(chunk)
             except Exception as error:
-                if start == begun:
-                    raise object_error(self._location, error, waited=RETRY_SECONDS) from error
+                if start == begin:
+                    raise object_error(self._location, error) from error
             else:
                 if start != end:
-                    raise _wrong_length(self._location, start - begun, end - begun)
+                    raise _wrong_length(self._location, start - begin, end - begin)
 
     def _stop(self) -> None:
         """Forget what was read ahead."""
@@ -154,7 +154,7 @@ class _ObjectReader(io.RawIOBase):
             self._ahead = None
 
 
-def open_range(location: Location, etag: str, start: int, end: int) -> Any:
+def _request_range(location: Location, etag: str, start: int, end: int) -> Any:
     """Return obstore's result for a range of an object that must have this ETag.
 
     Raises:
@@ -166,16 +166,16 @@ def open_range(location: Location, etag: str, start: int, end: int) -> Any:
     try:
         result = obstore.get(store, location.key, options={"range": (start, end), "if_match": etag})
     except Exception as error:
-        raise object_error(location, error, waited=RETRY_SECONDS) from error
+        raise object_error(location, error) from error
     if result.meta["e_tag"] != etag:
-        raise changed(location)
+        raise FileError(changed(location))
     return result
 
 
-def _wrong_length(location: Location, arrived: int, asked: int) -> FileError:
-    url = f"{location.root}/{location.key}"
+def _wrong_length(location: Location, received: int, requested: int) -> FileError:
     return FileError(
-        f"cannot read {url}: {arrived:,} bytes arrived instead of {asked:,}; try again later"
+        f"cannot read {location.url}: received {received:,} bytes instead of {requested:,}; "
+        "try again later"
     )
 
 

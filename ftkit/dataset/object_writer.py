@@ -9,7 +9,7 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
 
-from ftkit.dataset.object_client import RETRY_SECONDS, open_store
+from ftkit.dataset.object_client import open_store
 from ftkit.dataset.object_errors import object_error
 from ftkit.dataset.object_location import Location, parse_url
 from ftkit.errors import FileError, UsageError
@@ -29,11 +29,11 @@ PARTS_AT_ONCE = 3
 PIECE_BYTES = 1 << 20
 """Bytes that are handed over to the upload at a time."""
 
-PIECES = 2
-"""Pieces that wait to be taken by the upload."""
+QUEUED_PIECES = 2
+"""Maximum number of pieces that wait for the upload."""
 
-POLL = 0.2
-"""Seconds after which a writer that waits looks if the upload has failed."""
+POLL_SECONDS = 0.2
+"""Seconds between two checks of a waiting writer for a failure of the upload."""
 
 
 class _AbortedError(Exception):
@@ -43,12 +43,13 @@ class _AbortedError(Exception):
 class ObjectWriter(io.RawIOBase):
     """Binary file whose content is uploaded while it is written.
 
-    Nobody sees the object before `complete`. Use `object_writer`, which aborts the upload after an
-    exception, so that the store keeps no parts of it. It takes `PARTS_AT_ONCE` + 1 parts of memory.
+    The object becomes visible with `complete`. Use `object_writer` or `open_upload`, which abort
+    the upload after an exception, so that the store keeps no parts. A writer holds up to
+    `PARTS_AT_ONCE` + 1 parts in memory.
     """
 
     def __init__(self, url: str) -> None:
-        """Create a writer, which is to `begin`.
+        """Create a writer. Call `begin` before anything is written.
 
         Raises:
             FileError: The settings of the store cannot be used.
@@ -58,7 +59,7 @@ class ObjectWriter(io.RawIOBase):
         self.url = url
         self._location = writable_location(url)
         self._store = open_store(self._location)
-        self._pieces: Queue[bytes | None] = Queue(PIECES)
+        self._pieces: Queue[bytes | None] = Queue(QUEUED_PIECES)
         self._buffer = bytearray()
         self._size = 0
         self._is_begun, self._is_aborted = Event(), False
@@ -117,7 +118,7 @@ class ObjectWriter(io.RawIOBase):
         self._check()
 
     def abort(self) -> None:
-        """Delete the parts in the store, unless the upload is complete. It waits for that."""
+        """Delete the parts in the store, and wait until they are. Do nothing after `complete`."""
         self._is_aborted = True
         with suppress(Empty):
             while True:
@@ -130,14 +131,13 @@ class ObjectWriter(io.RawIOBase):
     def _hand_over(self, piece: bytes | None) -> None:
         while self._thread.is_alive():
             with suppress(Full):
-                self._pieces.put(piece, timeout=POLL)
+                self._pieces.put(piece, timeout=POLL_SECONDS)
                 return
         self._check()
 
     def _check(self) -> None:
         if self._error is not None:
-            waited = RETRY_SECONDS
-            raise object_error(self._location, self._error, "write", waited) from self._error
+            raise object_error(self._location, self._error, "write") from self._error
 
     def _upload(self) -> None:
         from obstore import put
@@ -146,7 +146,7 @@ class ObjectWriter(io.RawIOBase):
             put(
                 self._store,
                 self._location.key,
-                self._take(),
+                self._iterate_pieces(),
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_AT_ONCE,
             )
@@ -157,8 +157,8 @@ class ObjectWriter(io.RawIOBase):
         finally:
             self._is_begun.set()
 
-    def _take(self) -> Iterator[bytes]:
-        """Yield the pieces. obstore aborts the upload after an exception of its iterator."""
+    def _iterate_pieces(self) -> Iterator[bytes]:
+        """Yield the queued pieces. obstore aborts the upload if its iterator raises."""
         self._is_begun.set()
         while True:
             piece = self._pieces.get()
@@ -176,7 +176,7 @@ def writable_location(url: str) -> Location:
         UsageError: The URL is invalid, has wildcards, or is of a server that takes no uploads.
     """
     location = parse_url(url)
-    if not location.can_list:
+    if not location.is_bucket:
         raise UsageError(f"cannot write {url}: only s3://, gs:// and az:// URLs can be written")
     if location.is_pattern:
         raise UsageError(f"cannot write {url}: it has wildcards; name one object")
@@ -196,13 +196,13 @@ def object_writer(url: str) -> Iterator[ObjectWriter]:
     Raises:
         FileError: The object cannot be written.
     """
-    with uploading(url) as writer:
+    with open_upload(url) as writer:
         yield writer
         writer.complete()
 
 
 @contextmanager
-def uploading(url: str) -> Iterator[ObjectWriter]:
+def open_upload(url: str) -> Iterator[ObjectWriter]:
     """Yield a writer that must be completed in the block, and is aborted if it is not.
 
     Raises:

@@ -33,8 +33,8 @@ PART_BYTES = 16 << 20
 SKIP_BYTES = 1 << 20
 """Bytes that are read at a time of a line that is skipped."""
 
-LINE_BYTES = 1 << 16
-"""Bytes behind a shard of an object that its request asks for, too, for its last line."""
+OVERLAP_BYTES = 1 << 16
+"""Bytes after a shard of an object that its request includes, for the end of its last line."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """Exceptions of reading an open file, compressed or not."""
@@ -94,7 +94,7 @@ class Source(Protocol):
 
 
 class FileRanges:
-    """A file that is read by whoever scans its shards."""
+    """A file on this machine or a shared drive, whose shards any process can read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -300,11 +300,18 @@ def split(file: str, size: int = PART_BYTES) -> list[Shard]:
         total = os.stat(file).st_size
     except OSError as error:
         raise FileError(f"cannot open {file}: {os_error_message(error)}") from error
-    return cut(file, total, size)
+    return shards_of(file, total, size)
 
 
-def cut(file: str, total: int, size: int, etag: str = "") -> list[Shard]:
-    """Return the shards of a file, or an object with an ETag, of `total` bytes."""
+def shards_of(file: str, total: int, size: int, etag: str = "") -> list[Shard]:
+    """Return the shards of about `size` bytes of a file or an object of `total` bytes, in order.
+
+    Args:
+        file: Path of the file, or URL of the object.
+        total: Bytes of the file.
+        size: Bytes of a shard.
+        etag: ETag of the object.
+    """
     if is_compressed(file):
         return [Shard(file, 0, -1, etag)]
     starts = range(0, max(total, 1), size)
@@ -338,14 +345,13 @@ def _read_blocks(shard: Shard) -> Iterator[Block]:
 
 
 def _open_shard(shard: Shard) -> BinaryIO:
-    """Open the file of a shard at its beginning."""
+    """Open the file of a shard from its beginning, to be read from the shard on."""
     if not shard.etag:
         return open_file(shard.file)
     from ftkit.dataset.object_store import open_range
 
-    # The byte before the shard tells if its first line begins there.
-    start, end = max(shard.start - 1, 0), shard.end
-    end = end if end < 0 else end + LINE_BYTES
+    start = max(shard.start - 1, 0)  # the byte before tells if a line begins at the shard
+    end = shard.end if shard.end < 0 else shard.end + OVERLAP_BYTES
     return open_range(shard.file, shard.etag, start, end, unpacks=is_compressed(shard.file))
 
 

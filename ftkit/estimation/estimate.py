@@ -44,7 +44,7 @@ from ftkit.estimation.measure import (
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
 from ftkit.tokens.stats import TokenStats, above, total
-from ftkit.validation.scanning import LOCAL
+from ftkit.validation.engines import LOCAL
 
 EpochsSource = Literal["given", "service", "rule"]
 

@@ -25,9 +25,9 @@ from ftkit.summary import Summary
 from ftkit.tokens.encodings import PER_EXAMPLE
 from ftkit.tokens.stats import TokenStats
 from ftkit.tokens.tally import CountingMethod
+from ftkit.validation.engines import LOCAL, engine_map
 from ftkit.validation.runner import finding
 from ftkit.validation.scan import Progress, choose_format, summarize
-from ftkit.validation.scanning import LOCAL, scanning
 
 Counting = Literal["billing", "notebook"]
 
@@ -103,7 +103,7 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         applies_rules=False,
     )
     source = open_source(file, "file")
-    with scanning(workers, sizes_of([source]), progress, engine) as map_:
+    with engine_map(workers, sizes_of([source]), progress, engine) as map_:
         plan = _with_format(plan, source.head(), format)
         return Measured(source.path, plan.format, summarize(source.parts(), plan, map_))
 

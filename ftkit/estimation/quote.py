@@ -25,8 +25,8 @@ from ftkit.estimation.estimate import (
 from ftkit.estimation.measure import Counting, Measured, format_of, measure, no_example, stats_of
 from ftkit.estimation.usage import Usage, usage
 from ftkit.tokens.stats import Distribution, TokenStats, distribution, total
+from ftkit.validation.engines import LOCAL
 from ftkit.validation.scan import Progress
-from ftkit.validation.scanning import LOCAL
 
 
 class Validation(Struct, frozen=True):

@@ -25,8 +25,8 @@ from ftkit.estimation.quote import Quote, empty_file, quote_measured, with_valid
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import Report
+from ftkit.validation.engines import engine_map
 from ftkit.validation.scan import Map, Progress
-from ftkit.validation.scanning import scanning
 from ftkit.validation.validate import Purpose, ScannedFile, is_ok
 
 
@@ -110,7 +110,7 @@ def inspect(
     )
     error: FtkitError | None
     plan, error = _scan_plan(files, catalog, terms)
-    with scanning(workers, list(map(os.path.getsize, paths)), progress) as map_:
+    with engine_map(workers, list(map(os.path.getsize, paths)), progress) as map_:
         training, training_hash = _scan_once(files.training, plan, "training", map_)
         validation, validation_hash = (
             _scan_once(files.validation, plan, "validation", map_)

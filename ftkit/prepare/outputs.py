@@ -13,7 +13,7 @@ from ftkit._atomic import atomic_replace, check_writable
 from ftkit.dataset.object_errors import is_missing
 from ftkit.dataset.object_location import is_url, parse_url
 from ftkit.dataset.object_ranges import find_objects
-from ftkit.dataset.object_writer import ObjectWriter, uploading, writable_location
+from ftkit.dataset.object_writer import ObjectWriter, open_upload, writable_location
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.file_formats.arrow import import_pyarrow
 from ftkit.prepare.file_formats.parquet import PARQUET, write_parquet
@@ -98,7 +98,7 @@ class Outputs:
     def _open(self, name: str, uploads: list[ObjectWriter]) -> Any:
         check_target(name)
         if is_url(name):
-            upload = self._stack.enter_context(uploading(name))
+            upload = self._stack.enter_context(open_upload(name))
             uploads.append(upload)
             return upload
         file = self._stack.enter_context(self._replacement(name).open("wb"))

@@ -30,7 +30,7 @@ from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
-from ftkit.server.limits import DEFAULT_LIMITS, TenantLimits
+from ftkit.server.job_limits import DEFAULT_LIMITS, TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
 from ftkit.server.relay import Relay

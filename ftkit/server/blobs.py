@@ -1,4 +1,4 @@
-"""Contents of files that no file or job needs any more."""
+"""Removal of blobs: the contents of files, each stored once, that nothing uses any more."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from ftkit.server.folder import Folder
 from ftkit.server.objects import FileObject, JobObject, JobStatus
 
 BEFORE_LINKS: tuple[JobStatus, ...] = ("validating_files", "paused")
-"""Statuses of jobs that may have to link their blobs, unless their files have been validated."""
+"""Statuses of jobs whose blobs may not have been linked to the folder of the job yet."""
 
 
 def remove_unused_blob(database: Database, folder: Folder, sha256: str) -> None:
-    """Remove a blob that no file has and that no job is going to read."""
+    """Remove a blob, unless a file has it or a job still has to link it."""
     with database.transaction():
         if not database.exists(FileObject, sha256=sha256) and not _is_needed(database, sha256):
             folder.blob(sha256).unlink(missing_ok=True)
@@ -25,5 +25,5 @@ def _is_needed(database: Database, sha256: str) -> bool:
 
 
 def jobs_needing_blobs(database: Database) -> list[JobObject]:
-    """Return the jobs that still have to link their blobs, as they do when these are checked."""
+    """Return the jobs that have not linked their blobs yet, as their validation does."""
     return database.matching(JobObject, *BEFORE_LINKS, valid=False)

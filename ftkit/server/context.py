@@ -12,7 +12,7 @@ from ftkit.server.database import Database
 from ftkit.server.errors import too_large
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
-from ftkit.server.limits import TenantLimits
+from ftkit.server.job_limits import TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.relay import Relay
 

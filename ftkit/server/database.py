@@ -23,7 +23,10 @@ from ftkit.server.objects import StoredObject
 
 T = TypeVar("T", bound=StoredObject)
 
-SCHEMA = """
+RANK = "coalesce(json_extract(kept, '$.rank'), 0)"
+"""Rank of an object in a queue."""
+
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS things (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,
@@ -38,13 +41,11 @@ CREATE TABLE IF NOT EXISTS things (
 CREATE INDEX IF NOT EXISTS things_in_order ON things (kind, tenant, parent, seq);
 DROP INDEX IF EXISTS things_by_status;
 CREATE INDEX IF NOT EXISTS things_in_queue ON things (
-    kind, status, tenant, coalesce(json_extract(kept, '$.rank'), 0) DESC, seq
+    kind, status, tenant, {RANK} DESC, seq
 ) WHERE status IS NOT NULL;
 CREATE INDEX IF NOT EXISTS things_by_expiry ON things (kind, json_extract(shown, '$.expires_at'));
 """
-
-RANK = "coalesce(json_extract(kept, '$.rank'), 0)"
-"""Rank of an object in a queue, as in the index `things_in_queue`."""
+"""Tables and indexes. `things_by_status` is an index of earlier versions."""
 
 FIRST_IN_QUEUE = f"""
 WITH RECURSIVE tenants (name) AS (

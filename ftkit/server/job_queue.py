@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from ftkit.server.database import Database
 from ftkit.server.lifecycle import add_event
@@ -11,17 +12,17 @@ from ftkit.server.objects import JobObject, JobStatus, TurnObject
 from ftkit.server.scheduling import Capacity, WaitingJob, choose_job, explain_wait
 
 EXPLAIN_SECONDS = 1.0
-"""Seconds between looks at the reasons why jobs wait."""
+"""Seconds between two checks of the reasons why jobs wait."""
 
-MAX_EXPLANATIONS = 20
-"""Maximum number of events of a job with such reasons, since reasons can alternate."""
+MAX_REASONS = 20
+"""Maximum number of events with reasons that a job gets, since reasons can alternate."""
 
-MAX_EXPLAINED = 100
-"""Maximum number of jobs whose reasons are recorded at a time."""
+JOBS_PER_CHECK = 100
+"""Maximum number of jobs that get such an event in one check."""
 
 
 class JobQueue:
-    """Jobs that wait for a process, in the order of their turns. Only one thread may use it.
+    """Queue of the jobs that wait for a process. Only one thread may use it.
 
     The last turns of the tenants are stored, so a restarted service continues in the same order.
     Each method loads at most one job of each tenant, however many wait.
@@ -38,7 +39,7 @@ class JobQueue:
         turns = database.matching(TurnObject, waiting_status=status)
         self._turns = {turn.tenant: turn.number for turn in turns}
         self._reasons: dict[str, str] = {}
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     def take(
         self,
@@ -54,7 +55,7 @@ class JobQueue:
             has_room: Returns True if a job can be started. If not, it keeps its turn.
 
         Returns:
-            None if no job waits or may be started.
+            The job, or None if no job waits or may be started.
         """
         if sum(running.values()) >= self.capacity.total:
             return None
@@ -72,41 +73,37 @@ class JobQueue:
         return job
 
     def explain(self, running: Mapping[str, int], excluded: Collection[str]) -> None:
-        """Add an event to the first job of each tenant if it waits for a new reason.
+        """Add an event to the first waiting job of each tenant that waits for a new reason.
+
+        Calls within `EXPLAIN_SECONDS` of the last check do nothing.
 
         Args:
             running: Number of processes of each tenant.
             excluded: Ids of jobs that have a process already.
         """
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_check:
             return
-        self._next_look = time.monotonic() + EXPLAIN_SECONDS
+        self._next_check = time.monotonic() + EXPLAIN_SECONDS
         reasons = {
             job.id: explain_wait(job, running, self.capacity) for job in self._waiting(excluded)
         }
-        new = [id for id, reason in reasons.items() if self._reasons.get(id, "") != reason]
-        if not new:
-            return
-        del new[MAX_EXPLAINED:]
+        changed = [id for id, reason in reasons.items() if self._reasons.get(id, "") != reason]
+        if not changed:
+            return  # without a transaction, which would write
+        changed = changed[:JOBS_PER_CHECK]
         with self._database.transaction():
-            for id in new:
-                self._explain(id, reasons[id])
+            for id in changed:
+                self._record_reason(id, reasons[id])
         waiting = {id: reason for id, reason in self._reasons.items() if id in reasons}
-        self._reasons = waiting | {id: reasons[id] for id in new}
+        self._reasons = waiting | {id: reasons[id] for id in changed}
 
-    def _explain(self, id: str, reason: str) -> None:
-        is_new = False
-
-        def edit(job: JobObject) -> bool:
-            nonlocal is_new
-            is_new = job.status == self._status and reason not in ("", job.wait_reason)
-            is_new = is_new and job.explanations < MAX_EXPLANATIONS
-            if is_new:
-                job.wait_reason, job.explanations = reason, job.explanations + 1
-            return is_new
-
-        job = self._database.change(JobObject, id, edit)
-        if job and is_new:
+    def _record_reason(self, id: str, reason: str) -> None:
+        """Add an event with a reason, unless it is the last one that the job got."""
+        job = self._database.get(JobObject, id)
+        if job is None or job.status != self._status or reason in ("", job.wait_reason):
+            return
+        if job.explanations < MAX_REASONS:
+            self._database.change(JobObject, id, partial(_set_reason, reason))
             add_event(self._database, id, job.tenant, f"The job waits: {reason}")
 
     def _waiting(self, excluded: Collection[str]) -> list[WaitingJob]:
@@ -115,8 +112,12 @@ class JobQueue:
         return [WaitingJob(*row) for row in rows]
 
 
+def _set_reason(reason: str, job: JobObject) -> None:
+    job.wait_reason, job.explanations = reason, job.explanations + 1
+
+
 def _forget_reason(job: JobObject) -> bool:
-    """Forget why a job waited. Return False if it did not wait."""
+    """Forget why a job waited. Return False if no reason was recorded."""
     waited = bool(job.wait_reason)
     job.wait_reason = ""
     return waited

@@ -24,7 +24,7 @@ from ftkit.server.errors import (
     MissingObjectError,
 )
 from ftkit.server.integrations import check_wandb
-from ftkit.server.limits import DEFAULT_LIMITS, TenantLimits, check_number, check_pauses
+from ftkit.server.job_limits import DEFAULT_LIMITS, TenantLimits, check_job_count, check_pauses
 from ftkit.server.models import ModelRef, ModelRegistry
 from ftkit.server.objects import (
     UNFINISHED,
@@ -74,7 +74,7 @@ def create_job(
             files["validation"] = _training_file(
                 database, body.validation_file, tenant, "validation_file"
             )
-        check_number(database, tenant, limits)
+        check_job_count(database, tenant, limits)
         job = _new_job(body, model, files, tenant)
         job.recipe = models.recipe(model.base)
         database.add(job)

@@ -209,8 +209,8 @@ class JobObject(StoredObject, kw_only=True):
         examples: Number of training examples, 0 until the file has been validated.
         priority: Priority of the job among those of its tenant.
         rank: The priority, or a higher number if the job was running when the service ended.
-        wait_reason: Reason why the job waits that was recorded last, or "".
-        explanations: Number of reasons that were recorded.
+        wait_reason: Last recorded reason why the job waits, or "".
+        explanations: Number of recorded reasons.
     """
 
     kind = "job"
@@ -294,7 +294,12 @@ class JobObject(StoredObject, kw_only=True):
 
 
 class TurnObject(StoredObject, kw_only=True):
-    """Last turn of a tenant among those whose jobs with that status wait."""
+    """The last turn of a tenant: the number of its last job that the queue of a status started.
+
+    Attributes:
+        waiting_status: Status of the jobs in the queue.
+        number: Number of the turn, counted over all tenants.
+    """
 
     kind = "turn"
     title = "turn"

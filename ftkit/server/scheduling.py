@@ -23,10 +23,9 @@ INTERRUPTED = MAX_PRIORITY + 1
 """Rank of a job that was running when the service ended, so that it continues first."""
 
 MAX_POSITION = 1_000
-"""Number at which the jobs before a waiting job are no longer counted."""
+"""Maximum number of jobs that are counted before a waiting job."""
 
-INTEGER = re.compile(r"-?[0-9]{1,2}", re.ASCII)
-"""Notation of a priority."""
+_INTEGER = re.compile(r"-?[0-9]{1,2}", re.ASCII)
 
 
 class WaitingJob(Struct, frozen=True):
@@ -48,12 +47,12 @@ class Capacity(Struct, frozen=True):
 
     Attributes:
         total: Maximum number of processes.
-        tenant: Maximum number of processes of each tenant, or None.
-        shared_priorities: Compare the priorities of all tenants, and not only those of each.
+        per_tenant: Maximum number of processes of each tenant, or None.
+        shared_priorities: Compare the priorities of jobs of different tenants.
     """
 
     total: int
-    tenant: int | None = None
+    per_tenant: int | None = None
     shared_priorities: bool = False
 
 
@@ -61,10 +60,10 @@ def read_priority(metadata: Mapping[str, str] | None) -> int:
     """Return the priority in the metadata of a job, which is 0 by default.
 
     Raises:
-        InvalidRequestError: The priority is no integer, or out of range.
+        InvalidRequestError: The priority is not an integer, or out of range.
     """
     text = (metadata or {}).get(PRIORITY_KEY, "0")
-    if not INTEGER.fullmatch(text) or abs(int(text)) > MAX_PRIORITY:
+    if not _INTEGER.fullmatch(text) or abs(int(text)) > MAX_PRIORITY:
         raise InvalidRequestError(
             f"Invalid 'metadata.{PRIORITY_KEY}': expected an integer from {-MAX_PRIORITY} to"
             f" {MAX_PRIORITY}, got '{text[:EXCERPT]}'.",
@@ -84,11 +83,11 @@ def choose_job(
 
     The tenant with the fewest processes comes first, then the one whose last turn is longest ago.
     A tenant without a process is therefore passed over at most once by each of the others.
-    Interrupted jobs come before all others, and with `shared_priorities` those with a higher
-    priority do.
+    Interrupted jobs come before all others. With `shared_priorities`, jobs with a higher priority
+    come before those with a lower one, whoever owns them.
 
     Args:
-        waiting: First waiting job of each tenant: the oldest of those with its highest rank.
+        waiting: First waiting job of each tenant: the oldest of its jobs with the highest rank.
         running: Number of processes of each tenant.
         turns: Number of the last turn of each tenant.
         capacity: Number of processes that may run.
@@ -106,30 +105,32 @@ def choose_job(
 
 def is_at_limit(tenant: str, running: Mapping[str, int], capacity: Capacity) -> bool:
     """Return True if a tenant has as many processes as it may have."""
-    return capacity.tenant is not None and running.get(tenant, 0) >= capacity.tenant
+    limit = capacity.per_tenant
+    return limit is not None and running.get(tenant, 0) >= limit
 
 
 def explain_wait(job: WaitingJob, running: Mapping[str, int], capacity: Capacity) -> str:
-    """Return the reason why the first job of a tenant is not started, or "" if it may be."""
-    if capacity.tenant is not None and is_at_limit(job.tenant, running, capacity):
-        return _share(running[job.tenant], capacity.tenant, "this key")
+    """Return why the first waiting job of a tenant is not started, or "" if it may start."""
+    own, limit = running.get(job.tenant, 0), capacity.per_tenant
+    if limit is not None and own >= limit:
+        return _count_running(own, limit, "this key")
     total = sum(running.values())
-    return _share(total, capacity.total, "all keys") if total >= capacity.total else ""
+    return _count_running(total, capacity.total, "all keys") if total >= capacity.total else ""
 
 
 def explain_position(before: int) -> str:
-    """Return the reason why a job waits that is not the first of its tenant.
+    """Return why a job waits that is not the first of its tenant.
 
     Args:
         before: Number of jobs before it, at most `MAX_POSITION`.
     """
     jobs = f"{before:,} or more jobs" if before == MAX_POSITION else plural(before, "job")
-    return f"{jobs} of this key {_verb(before)} before it"
+    return f"{jobs} of this key {_is_or_are(before)} before it"
 
 
-def _share(count: int, limit: int, owner: str) -> str:
-    return f"{count:,} of {limit:,} jobs of {owner} {_verb(count)} running"
+def _count_running(count: int, limit: int, owner: str) -> str:
+    return f"{count:,} of {limit:,} jobs of {owner} {_is_or_are(count)} running"
 
 
-def _verb(count: int) -> str:
+def _is_or_are(count: int) -> str:
     return "is" if count == 1 else "are"

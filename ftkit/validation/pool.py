@@ -103,7 +103,7 @@ def _bounded(
         pool: The pool.
         window: Maximum number of parts in flight.
         reporter: Reporter of the progress, if any.
-        starting: Context in which the pool may start workers.
+        starting: Context manager around calls that may start workers.
     """
 
     def bounded(function: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
@@ -128,7 +128,7 @@ def _bounded(
 
 
 def _context() -> BaseContext:
-    """Return the fastest way to start processes in which everything works.
+    """Return the context of the fastest start method that is safe: fork, or else spawn.
 
     obstore has threads, which do not survive a fork: a forked process that uses it waits forever.
     """
@@ -138,7 +138,7 @@ def _context() -> BaseContext:
 
 @contextmanager
 def _held_signals() -> Iterator[None]:
-    """Hold back signals that end the command while workers may be forked.
+    """Hold back signals that end the command while workers may be started.
 
     Python ignores the exceptions of their handlers in functions that it calls around a fork, and
     the command would go on.
@@ -155,10 +155,10 @@ def _held_signals() -> Iterator[None]:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Start workers without the caller's main module, as `_held_signals` does.
+    """Hide the main module from workers that are spawned, and hold back signals.
 
-    A new process would import it, although it needs nothing of it, and a script that calls ftkit
-    outside of `if __name__ == "__main__"` would run again.
+    Each worker would import the main module, although it needs nothing of it. A script that calls
+    ftkit outside of `if __name__ == "__main__"` would run again.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -1,6 +1,6 @@
 """Scanning on the nodes of a Ray cluster, through a driver process.
 
-    parts → joined shards → Order → driver process → nodes → Result → summaries, in order
+    parts → joined shards → Submit → driver process → nodes → Result → summaries, in order
 
 This process never imports Ray; see `ray_driver`.
 """
@@ -27,41 +27,41 @@ from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
 from ftkit.validation.ray_messages import (
-    Alive,
     Channel,
-    Failed,
+    Connect,
+    Failure,
     FromDriver,
-    Order,
+    Heartbeat,
     Ready,
     Result,
-    Start,
+    Submit,
 )
-from ftkit.validation.ray_tasks import Sample, Task, sample_file
+from ftkit.validation.ray_tasks import FileDigest, Task, digest_file
 from ftkit.validation.scan import Map, PlannedScan, Progress
 
 CONNECT_SECONDS = 60.0
-"""Seconds that connecting may take, with the check of the nodes."""
+"""Seconds in which the cluster must be connected, and its nodes checked."""
 
 LISTEN_SECONDS = 10.0
 """Seconds in which the cluster's head must accept a connection."""
 
 HEAD_SECONDS = 30.0
-"""Seconds without a sign of life after which the cluster's head counts as dead."""
+"""Seconds without a heartbeat after which the cluster's head counts as dead."""
 
 END_SECONDS = 10.0
 """Seconds in which the driver process must have ended."""
 
 TASKS_PER_PROCESSOR = 8
-"""Tasks for each processor at least: shards are joined while there are more."""
+"""Minimum number of tasks for each processor; only more shards than that are joined."""
 
 MAX_JOINED = 16
-"""Maximum number of shards in a task. What a dead node has done of a task is lost."""
+"""Maximum number of shards in a task, since a task starts anew if its node dies."""
 
 RUNNING_PER_PROCESSOR = 2
-"""Tasks that the cluster has for each processor: one being run, one waiting."""
+"""Tasks of each processor: one running, one waiting."""
 
 WINDOW = 4
-"""Tasks that are not yet added up, as a multiple of those that the cluster has at a time."""
+"""Maximum number of tasks without a yielded result, as a multiple of those that run."""
 
 
 @contextmanager
@@ -125,14 +125,14 @@ class Cluster:
         self._reader.start()
         self._is_ready = False
         self._processors = 0.0
-        self._last_sign: float | None = None
-        self._sent = 0
-        self._files: dict[int, tuple[str, int]] = {}
+        self._last_heartbeat: float | None = None
+        self._submitted = 0
+        self._running: dict[int, Shard] = {}
         self._results: dict[int, bytes] = {}
 
     def connect(self) -> None:
         """Connect to the cluster and check the versions of its nodes."""
-        self._send(Start(self._address))
+        self._send(Connect(self._address))
         deadline = time.monotonic() + CONNECT_SECONDS
         while not (self._is_ready and self._processors):
             if time.monotonic() > deadline:
@@ -140,33 +140,36 @@ class Cluster:
                     f"no answer from the Ray cluster at {self._address} in {CONNECT_SECONDS:.0f} s;"
                     " ftkit must run on one of its nodes, and one must have a processor"
                 )
-            self._take(timeout=1)
+            self._handle_message(timeout=1)
 
     def map(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
         """Yield the summaries of the parts in order. Adjacent shards have one summary."""
         tasks = self._tasks(scan, parts)
-        is_last = False
-        added = self._sent
-        while not is_last or added < self._sent:
-            while not is_last and self._has_room(added):
+        task = next(tasks, None)
+        yielded = self._submitted
+        while task is not None or yielded < self._submitted:
+            while task is not None and self._has_room(yielded):
+                self._submit(*task)
                 task = next(tasks, None)
-                is_last = task is None
-                if task is not None:
-                    self._send(Order(self._sent, task))
-                    self._sent += 1
-            if added in self._results:
-                data = self._results.pop(added)
-                added += 1
+            if yielded in self._results:
+                data = self._results.pop(yielded)
+                yielded += 1
                 yield msgspec.msgpack.decode(data, type=Summary)
-            elif added < self._sent:
-                self._take(timeout=1)
+            else:
+                self._handle_message(timeout=1)
 
-    def _has_room(self, added: int) -> bool:
+    def _has_room(self, yielded: int) -> bool:
+        """Return True if another task can be submitted when that many results were yielded."""
         room = max(1, self._limit or int(RUNNING_PER_PROCESSOR * self._processors))
-        return len(self._files) < room and self._sent - added < room * WINDOW
+        return len(self._running) < room and self._submitted - yielded < room * WINDOW
 
-    def _tasks(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[bytes]:
-        """Yield the tasks for some parts of one file; note for each the file and its bytes."""
+    def _submit(self, shard: Shard, task: bytes) -> None:
+        self._running[self._submitted] = shard
+        self._send(Submit(self._submitted, task))
+        self._submitted += 1
+
+    def _tasks(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[tuple[Shard, bytes]]:
+        """Yield the tasks for the parts of one file, each with its shard."""
         iterator = iter(parts)
         first = next(iterator, None)
         if first is None:
@@ -177,61 +180,65 @@ class Cluster:
                 "write it to a file on a path that all nodes share, or to object storage"
             )
         shards = cast(list[Shard], list(chain([first], iterator)))
-        path, sample = _sample(first.file)
-        most = max(1, int(len(shards) / max(1, TASKS_PER_PROCESSOR * self._processors)))
-        for shard in joined(shards, min(most, MAX_JOINED)):
-            self._files[self._sent] = shard.file, shard.end - shard.start
-            task = Task(scan, msgspec.structs.replace(shard, file=""), os.fsencode(path), sample)
-            yield msgspec.msgpack.encode(task)
+        path, digest = _path_and_digest(first.file)
+        count = max(1, int(len(shards) / max(1, TASKS_PER_PROCESSOR * self._processors)))
+        for shard in joined(shards, min(count, MAX_JOINED)):
+            task = Task(scan, msgspec.structs.replace(shard, file=""), os.fsencode(path), digest)
+            yield shard, msgspec.msgpack.encode(task)
 
-    def _take(self, timeout: float) -> None:
-        """Take a message of the driver, if there is one in time."""
+    def _handle_message(self, timeout: float) -> None:
+        """Handle a message of the driver, if one arrives within `timeout` seconds.
+
+        Raises:
+            FtkitError: The message is an error, or the driver or the cluster's head has died.
+        """
         try:
             message = self._messages.get(timeout=timeout)
         except Empty:
-            if self._last_sign and time.monotonic() - self._last_sign > HEAD_SECONDS:
-                raise self._lost() from None
+            if self._last_heartbeat and time.monotonic() - self._last_heartbeat > HEAD_SECONDS:
+                raise self._connection_lost() from None
             return
         match message:
-            case Alive():
+            case Heartbeat():
                 self._processors = message.processors or self._processors
-                self._last_sign = time.monotonic()
+                self._last_heartbeat = time.monotonic()
             case Ready():
                 self._is_ready = True
             case Result():
-                self._keep(message)
-            case Failed():
-                raise self._error(message)
-            case _:
-                raise self._lost()
+                self._add_result(message)
+            case Failure():
+                raise self._failure(message)
+            case None:
+                raise self._connection_lost()
 
-    def _keep(self, result: Result) -> None:
+    def _add_result(self, result: Result) -> None:
         self._results[result.number] = result.summary
-        file, size = self._files.pop(result.number)
+        shard = self._running.pop(result.number)
         if self._progress:
-            if size < 0:
+            size = shard.end - shard.start
+            if shard.end < 0:  # of a compressed file, whose size is that of its lines
                 size = msgspec.msgpack.decode(result.summary, type=Summary).size
-            self._progress(file, size)
+            self._progress(shard.file, size)
 
-    def _error(self, failed: Failed) -> FtkitError:
-        text = os.fsdecode(failed.message)
-        for file in {file for file, _ in self._files.values()}:
+    def _failure(self, failure: Failure) -> FtkitError:
+        text = os.fsdecode(failure.message)
+        for file in {shard.file for shard in self._running.values()}:
             text = text.replace(os.path.abspath(file), file)
-        if failed.of_file:
+        if failure.is_file_error:
             return FileError(text)
         return FtkitError(text if self._is_ready else f"Ray cluster {self._address}: {text}")
 
-    def _lost(self) -> FtkitError:
+    def _connection_lost(self) -> FtkitError:
         return FtkitError(
             f"the connection to the Ray cluster at {self._address} was lost; its head node, or the "
             "node on this machine, has ended (see: ray status)"
         )
 
-    def _send(self, message: Start | Order) -> None:
+    def _send(self, message: Connect | Submit) -> None:
         try:
             self._channel.send(message)
         except OSError:
-            raise self._lost() from None
+            raise self._connection_lost() from None
 
     def _read(self) -> None:
         """Queue what the driver sends, and None at its end."""
@@ -254,14 +261,14 @@ class Cluster:
             stdout.close()
 
 
-def joined(shards: Sequence[Shard], most: int) -> Iterator[Shard]:
-    """Yield the shards of a file, with up to `most` adjacent ones joined into one."""
-    for start in range(0, len(shards), most):
-        yield msgspec.structs.replace(shards[start], end=shards[start : start + most][-1].end)
+def joined(shards: Sequence[Shard], count: int) -> Iterator[Shard]:
+    """Yield the shards of a file, with each `count` adjacent ones joined into one."""
+    for start in range(0, len(shards), count):
+        yield msgspec.structs.replace(shards[start], end=shards[start : start + count][-1].end)
 
 
-def _sample(file: str) -> tuple[str, Sample | None]:
-    """Return the absolute path of a file and its sample; a URL is itself and has no sample.
+def _path_and_digest(file: str) -> tuple[str, FileDigest | None]:
+    """Return the absolute path of a file with its digest, or a URL with None.
 
     Raises:
         FileError: The file cannot be read.
@@ -270,6 +277,6 @@ def _sample(file: str) -> tuple[str, Sample | None]:
         return file, None
     path = os.path.abspath(file)
     try:
-        return path, sample_file(path)
+        return path, digest_file(path)
     except OSError as error:
         raise FileError(f"cannot open {file}: {os_error_message(error)}") from error

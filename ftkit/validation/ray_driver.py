@@ -1,7 +1,7 @@
 """Driver process of a Ray cluster: it submits the tasks that ftkit sends it.
 
-    ftkit ── Start, Order ──→ driver ── tasks ──→ nodes
-          ←─ Ready, Alive, Result, Failed ──
+    ftkit ── Connect, Submit ──→ driver ── tasks ──→ nodes
+          ←─ Ready, Heartbeat, Result, Failure ──
 
 Ray ends the process that is connected to a cluster when its head dies, so no other process imports
 it. The driver ends, and its tasks with it, when its standard input does.
@@ -20,47 +20,58 @@ from threading import Thread
 from typing import Any
 
 from ftkit._version import __version__
-from ftkit.validation.ray_messages import Alive, Channel, Failed, Order, Ready, Result, Start
+from ftkit.validation.ray_messages import (
+    Channel,
+    Connect,
+    Failure,
+    Heartbeat,
+    Ready,
+    Result,
+    Submit,
+)
 
 MAX_RETRIES = 5
-"""How often a task is tried again whose node or worker process died."""
+"""Maximum number of retries of a task whose node or worker process died."""
 
-ALIVE_SECONDS = 2.0
-"""Seconds between two signs of life."""
+HEARTBEAT_SECONDS = 2.0
+"""Seconds between two heartbeats."""
 
 CHECK_SECONDS = 30.0
-"""Seconds that the nodes may take to say which versions they have."""
+"""Seconds to wait for the versions of the nodes."""
 
 END_SECONDS = 5.0
-"""Seconds that the end of the tasks may take."""
+"""Seconds after the end of standard input until the process ends, whatever the tasks do."""
 
 VERSIONS = (f"ftkit {__version__}", "Python {}.{}".format(*sys.version_info))
 """Versions that all nodes must have: tasks are sent as values of ftkit and byte code of Python."""
 
 
 def main() -> None:
-    """Run the driver until its standard input ends, or an error was sent."""
+    """Run the driver until its standard input ends or it has sent an error."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(MAX_RETRIES))
     channel = _take_streams()
-    start = channel.receive()
-    if not isinstance(start, Start):
+    first = channel.receive()
+    if not isinstance(first, Connect):
         return
     try:
-        Driver(channel).run(start.address)
+        Driver(channel).run(first.address)
     except BrokenPipeError:  # ftkit is gone
         pass
     except Exception as error:  # of any type; Ray has no common base class
-        channel.send(Failed(_one_line(error)))
+        channel.send(Failure(_one_line(error)))
     os._exit(0)  # leaving the cluster ends its tasks, and may take long if the head is gone
 
 
 def _take_streams() -> Channel:
-    """Return the standard streams as a channel; Ray gets others, which lead nowhere."""
+    """Return a channel over the standard streams, and redirect those to the null device.
+
+    Ray writes to its standard streams, which would corrupt the messages.
+    """
     channel = Channel(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
-    with open(os.devnull, "r+b", buffering=0) as nowhere:
+    with open(os.devnull, "r+b", buffering=0) as null:
         for number in range(3):
-            os.dup2(nowhere.fileno(), number)
+            os.dup2(null.fileno(), number)
     return channel
 
 
@@ -69,22 +80,22 @@ def _one_line(error: BaseException) -> bytes:
 
 
 class Driver:
-    """Connection to a cluster. Tasks run on any node, and results are sent as they come."""
+    """Connection to a cluster: runs tasks on any node, and sends results in any order."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._running: dict[int, Any] = {}
-        self._events: SimpleQueue[Order | tuple[int, Future[Any]] | None] = SimpleQueue()
+        self._events: SimpleQueue[Submit | tuple[int, Future[Any]] | None] = SimpleQueue()
 
     def run(self, address: str) -> None:
-        """Run the tasks that are received until there are no more, or one has failed."""
+        """Run the submitted tasks until standard input ends or a task fails."""
         Thread(target=self._receive, daemon=True).start()
         self._connect(address)
-        Thread(target=self._send_signs_of_life, daemon=True).start()
+        Thread(target=self._send_heartbeats, daemon=True).start()
         self._check_versions()
         self._channel.send(Ready())
         while (event := self._events.get()) is not None:
-            if isinstance(event, Order):
+            if isinstance(event, Submit):
                 self._submit(event)
             elif not self._finish(*event):
                 break
@@ -99,14 +110,14 @@ class Driver:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
         except ConnectionError as error:
-            raise RuntimeError("there is none; is its head node running?") from error
+            raise RuntimeError("no cluster answers; is its head node running?") from error
         self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(scan_shard)
 
-    def _submit(self, order: Order) -> None:
-        reference = self._run.remote(VERSIONS, order.task)
-        self._running[order.number] = reference
+    def _submit(self, message: Submit) -> None:
+        reference = self._run.remote(VERSIONS, message.task)
+        self._running[message.number] = reference
         future = reference.future()
-        future.add_done_callback(lambda future: self._events.put((order.number, future)))
+        future.add_done_callback(lambda future: self._events.put((message.number, future)))
 
     def _finish(self, number: int, future: Future[Any]) -> bool:
         """Send the result of a task. Return False if it has failed."""
@@ -116,25 +127,25 @@ class Driver:
         except Exception as error:
             if type(error).__name__ == "LocalRayletDiedError":
                 os._exit(1)  # this machine's node has died, and the connection with it
-            kind, data = "error", _reason(error)
+            kind, data = "error", _describe_failure(error)
         if kind == "summary":
             self._channel.send(Result(number, data))
             return True
-        self._channel.send(Failed(data, of_file=kind == "file-error"))
+        self._channel.send(Failure(data, is_file_error=kind == "file-error"))
         return False
 
     def _receive(self) -> None:
-        while isinstance(message := self._channel.receive(), Order):
+        while isinstance(message := self._channel.receive(), Submit):
             self._events.put(message)
         self._events.put(None)
         time.sleep(END_SECONDS)
         os._exit(1)
 
-    def _send_signs_of_life(self) -> None:
+    def _send_heartbeats(self) -> None:
         while True:
             with suppress(Exception):  # the head may answer again before it counts as dead
-                self._channel.send(Alive(self._processors()))
-            time.sleep(ALIVE_SECONDS)
+                self._channel.send(Heartbeat(self._processors()))
+            time.sleep(HEARTBEAT_SECONDS)
 
     def _processors(self) -> float:
         return float(sum(node["Resources"].get("CPU", 0) for node in self._nodes()))
@@ -161,16 +172,15 @@ class Driver:
             for node in self._nodes()
             if node["Resources"].get("CPU")
         ]
-        done, _ = (
-            self._ray.wait(references, num_returns=len(references) or 1, timeout=CHECK_SECONDS)
-            if references
-            else ([], [])
-        )
-        problems = [message for message in map(self._problem, done) if message]
-        if problems:
-            raise RuntimeError("; ".join(problems))
+        if not references:
+            return
+        done, _ = self._ray.wait(references, num_returns=len(references), timeout=CHECK_SECONDS)
+        errors = [message for message in map(self._version_error, done) if message]
+        if errors:
+            raise RuntimeError("; ".join(errors))
 
-    def _problem(self, reference: Any) -> str:
+    def _version_error(self, reference: Any) -> str:
+        """Return the message of a node with other versions, or "" if it has the same."""
         try:
             kind, data = self._ray.get(reference)
         except Exception:  # the node is gone; others take its tasks
@@ -178,8 +188,8 @@ class Driver:
         return os.fsdecode(data) if kind == "error" else ""
 
 
-def _reason(error: Exception) -> bytes:
-    """Return why a task failed for good."""
+def _describe_failure(error: Exception) -> bytes:
+    """Return the message for a task that failed and is not tried again."""
     if type(error).__name__ in ("WorkerCrashedError", "OutOfMemoryError", "NodeDiedError"):
         reason = f"a task's worker process died {MAX_RETRIES + 1} times, maybe for lack of memory"
         return f"{reason}; give the nodes fewer processors (ray start --num-cpus)".encode()
@@ -188,10 +198,14 @@ def _reason(error: Exception) -> bytes:
 
 
 def scan_shard(versions: tuple[str, str], task: bytes | None) -> tuple[str, bytes]:
-    """Scan a shard on a node, or only check the versions if there is no task.
+    """Check the versions of this node, and scan a shard if there is a task.
 
     Ray sends this function by value, as it is part of the driver's main module; so it runs where
     ftkit is missing, too.
+
+    Returns:
+        The result of `run_task`; "error" and a message, if the versions are others; or "versions",
+        if they are the same and there is no task.
     """
     import os
     import sys

@@ -10,28 +10,28 @@ import msgspec
 from msgspec import Struct
 
 LENGTH = struct.Struct("<Q")
-"""Number of bytes of a message, which it begins with."""
+"""Prefix of a message: its number of bytes."""
 
 
-class Start(Struct, tag=True, frozen=True):
-    """The first message to the driver: connect to the cluster at this address."""
+class Connect(Struct, tag=True, frozen=True):
+    """First message to the driver: connect to the cluster at this address."""
 
     address: str
 
 
-class Order(Struct, tag=True, frozen=True):
-    """A task for the cluster: bytes of a `ray_tasks.Task`, under a number."""
+class Submit(Struct, tag=True, frozen=True):
+    """A numbered task for the cluster: bytes of a `ray_tasks.Task`."""
 
     number: int
     task: bytes
 
 
 class Ready(Struct, tag=True, frozen=True):
-    """The nodes have been checked, and orders are welcome."""
+    """The nodes have been checked, and tasks can be submitted."""
 
 
-class Alive(Struct, tag=True, frozen=True):
-    """Sign of life of the cluster's head, with the processors of all nodes."""
+class Heartbeat(Struct, tag=True, frozen=True):
+    """Heartbeat of the cluster's head, with the number of processors of all nodes."""
 
     processors: float
 
@@ -43,16 +43,16 @@ class Result(Struct, tag=True, frozen=True):
     summary: bytes
 
 
-class Failed(Struct, tag=True, frozen=True):
+class Failure(Struct, tag=True, frozen=True):
     """Error that ends the command. The message is bytes, since paths need not be UTF-8."""
 
     message: bytes
-    of_file: bool = False
-    """True if the error is a `FileError` that one machine reports, too."""
+    is_file_error: bool = False
+    """True if the file is the cause, so that the command would fail on one machine, too."""
 
 
-ToDriver = Start | Order
-FromDriver = Ready | Alive | Result | Failed
+ToDriver = Connect | Submit
+FromDriver = Ready | Heartbeat | Result | Failure
 
 
 class Channel:

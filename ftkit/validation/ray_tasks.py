@@ -13,42 +13,49 @@ from ftkit.dataset.reader import Shard
 from ftkit.errors import FileError, FtkitError, os_error_message
 from ftkit.validation.scan import PlannedScan
 
-SAMPLES, SAMPLE_BYTES = 16, 1 << 12
-"""Number and size of the pieces of a file that tell whether two machines have the same file."""
+PIECES, PIECE_BYTES = 16, 1 << 12
+"""Number and size of the pieces of a file that are hashed."""
 
 
-class Sample(Struct, frozen=True):
-    """Size of a file in bytes, and a hash of pieces of it."""
+class FileDigest(Struct, frozen=True):
+    """Size of a file in bytes, and the SHA-256 of pieces of it.
+
+    It shows that a node has another file at a path, without reading the file to its end.
+    """
 
     size: int
     digest: bytes
 
 
 class Task(Struct, frozen=True):
-    """A shard to scan. `path` is the file of the shard, which is empty there: it may not be UTF-8.
+    """A shard to scan.
 
-    `sample` is that of a file on a disk of the machine that sent the task, or None for a URL.
+    Attributes:
+        scan: The function that scans it.
+        shard: The shard, with an empty `file`, since a path may not be UTF-8.
+        path: Path or URL of the file.
+        digest: Digest of the file on the machine that sent the task, or None for a URL.
     """
 
     scan: PlannedScan
     shard: Shard
     path: bytes
-    sample: Sample | None
+    digest: FileDigest | None
 
 
-def sample_file(path: str) -> Sample:
-    """Return the sample of a file: `SAMPLES` pieces at equal distances, the last at its end.
+def digest_file(path: str) -> FileDigest:
+    """Return the digest of a file: of `PIECES` pieces at equal distances, the last at its end.
 
     Raises:
         OSError: The file cannot be read.
     """
-    digest = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with open(path, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        for number in range(SAMPLES):
-            stream.seek(max(size - SAMPLE_BYTES, 0) * number // (SAMPLES - 1))
-            digest.update(stream.read(SAMPLE_BYTES))
-    return Sample(size, digest.digest())
+        for number in range(PIECES):
+            stream.seek(max(size - PIECE_BYTES, 0) * number // (PIECES - 1))
+            sha256.update(stream.read(PIECE_BYTES))
+    return FileDigest(size, sha256.digest())
 
 
 def run_task(data: bytes, node: str) -> tuple[str, bytes]:
@@ -59,18 +66,18 @@ def run_task(data: bytes, node: str) -> tuple[str, bytes]:
         node: Name of this node, for error messages.
 
     Returns:
-        `summary` and the bytes of a `Summary`; or `error` and a message, which is `file-error` for
-        one that does not depend on the node.
+        "summary" and the bytes of a `Summary`; "file-error" and a message, if the file is the
+        cause; or "error" and a message, if the node is.
     """
     task = msgspec.msgpack.decode(data, type=Task)
     path = os.fsdecode(task.path)
     try:
-        if task.sample is not None:
-            _check_file(path, task.sample, node)
+        if task.digest is not None:
+            _check_file(path, task.digest, node)
         shard = msgspec.structs.replace(task.shard, file=path)
         return "summary", msgspec.msgpack.encode(task.scan(shard))
     except FileError as error:
-        if task.sample is None:  # nodes have keys of their own
+        if task.digest is None:  # nodes have keys of their own
             error = FileError(f"node {node}: {error}")
         return "file-error", os.fsencode(str(error))
     except FtkitError as error:
@@ -78,11 +85,10 @@ def run_task(data: bytes, node: str) -> tuple[str, bytes]:
 
 
 @lru_cache(maxsize=1000)
-def _check_file(path: str, sample: Sample, node: str) -> None:
-    """Raise `FtkitError` if the file is not the one that the driver has."""
+def _check_file(path: str, digest: FileDigest, node: str) -> None:
+    """Raise `FtkitError` if the node has not the file that the digest was made of."""
     try:
-        own = sample_file(path)
-        reason = "" if own == sample else f"has another file at {path}"
+        reason = "" if digest_file(path) == digest else f"has another file at {path}"
     except OSError as error:
         reason = f"cannot read {path}: {os_error_message(error)}"
     if reason:

@@ -30,10 +30,10 @@ from ftkit.summary import (
     Summary,
     first_per_rule,
 )
+from ftkit.validation.engines import LOCAL, engine_map
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks, finding
 from ftkit.validation.scan import Map, Progress, choose_format, summarize
-from ftkit.validation.scanning import LOCAL, scanning
 
 Purpose = Literal["training", "validation"]
 
@@ -114,7 +114,7 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     if validation_file is not None:
         second = open_source(validation_file, "validation_file")
     sizes = sizes_of([*sources, *([second] if second else [])])
-    with scanning(workers, sizes, progress, engine) as map_:
+    with engine_map(workers, sizes, progress, engine) as map_:
         validation = ScannedFile(second, plan, "validation", map_) if second else None
         reports = [
             ScannedFile(source, plan, "training", map_).report(validation) for source in sources

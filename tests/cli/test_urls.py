@@ -9,16 +9,16 @@ from pathlib import Path
 import click
 import pytest
 
-from ftkit.cli.urls import ROWS, URLS, takes_path
+from ftkit.cli.urls import ACCEPTING, COPIED, takes_path
 from support.command_tree import COMMAND_TREE, parse_command
 from support.commands import run_ftkit
 from support.paths import MARV
 
 NO_PATHS = {
-    *("A", "B", "ADDRESS", "BASE=URL", "CC", "CHAR", "COL", "DATE", "EXPR", "FORMAT", "HOURS"),
+    *("A", "B", "ADDRESS", "BASE=URL", "CC", "CHAR", "COL", "DATE", "ENGINE", "EXPR", "FORMAT"),
     *("ID", "KEY=VALUE", "MB", "N", "N|auto", "N|none", "NAME", "NAME=BASE", "PATH", "PROVIDER"),
     *("ROLE=PATH", "RULES", "SIZE", "STATUS", "TEXT", "TEXT|COL", "URL", "USD", "X", "X,Y[,Z]"),
-    *("X|none",),
+    *("HOURS", "X|none", "ray=URL"),
 }
 """Metavars of values that are no files. PATH is a place in a row."""
 
@@ -36,7 +36,7 @@ PATHS = [
 """All parameters that name files or folders, with the path of their command."""
 
 REFUSING = [
-    (path, parameter) for path, parameter in PATHS if parameter.name not in URLS.get(path, ())
+    (path, parameter) for path, parameter in PATHS if parameter.name not in ACCEPTING.get(path, ())
 ]
 
 
@@ -45,7 +45,7 @@ def is_value(parameter: click.Parameter) -> bool:
     return not is_flag and not isinstance(parameter.type, click.Choice)
 
 
-def test_every_parameter_is_known_to_name_files_or_not() -> None:
+def test_every_parameter_either_takes_a_path_or_is_listed_as_taking_none() -> None:
     unknown = [
         (path, parameter.name, parameter.metavar)
         for path, context in COMMAND_TREE.items()
@@ -61,7 +61,10 @@ def test_every_parameter_is_known_to_name_files_or_not() -> None:
 def test_the_tables_name_parameters_that_exist() -> None:
     known = {(path, parameter.name) for path, parameter in PATHS}
     named = {
-        (path, name) for table in (URLS, ROWS) for path, names in table.items() for name in names
+        (path, name)
+        for table in (ACCEPTING, COPIED)
+        for path, names in table.items()
+        for name in names
     }
     assert named <= known
 
@@ -89,19 +92,19 @@ def test_a_url_is_refused_in_one_line(path: str, parameter: click.Parameter) -> 
     assert match, done.stderr
     assert (match[1].lower(), match[3]) == (label.lower(), URL)
     shown = re.search("`ftkit (.*)`", match[4])
-    assert bool(shown) == (parameter.name in ROWS.get(path, ()))
+    assert bool(shown) == (parameter.name in COPIED.get(path, ()))
     if shown:
         parse_command(shlex.split(shown[1]))
 
 
-def required_options(command: click.Command, given: list[str]) -> list[str]:
-    """Return the options that a command needs and that are not given, with values it takes."""
+def required_options(command: click.Command, words: list[str]) -> list[str]:
+    """Return the options that a command requires and that `words` lacks, with valid values."""
     values = {"--to": "chat", "--where": "turns", "--against": MARV, "--prompts": MARV}
     return [
         word
         for parameter in command.params
         if isinstance(parameter, click.Option) and parameter.required
-        if parameter.opts[0] not in given
+        if parameter.opts[0] not in words
         for word in (parameter.opts[0], values.get(parameter.opts[0], "gpt-4.1"))
     ]
 

@@ -34,6 +34,21 @@ def test_a_url_names_a_bucket_and_a_key(url: str, location: Location) -> None:
     assert parse_url(url) == location
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket/a%20b?c#d.jsonl",
+        "https://host:8/a%20b",
+        "https://host/a%2520b",
+        "https://host/a%3Fb%23c",
+        "https://host/a+b,c=d;e:f@g!h$i&j'k(l)*m~n-o._/p",
+        "https://host/d%C3%A4t%C3%A4",
+    ],
+)
+def test_the_url_of_a_location_names_the_same_object(url: str) -> None:
+    assert parse_url(url).url == url
+
+
 @pytest.mark.parametrize("name", ["data.jsonl", "C:\\data", "a//b", "-", "<examples>", "x:y", None])
 def test_a_path_is_no_url(name: object) -> None:
     assert not is_url(name)
@@ -63,6 +78,8 @@ def test_a_path_is_no_url(name: object) -> None:
         ("s3://bucket/a//b", "s3://bucket/a//b has an empty part"),
         ("s3://bucket/a/../b", "s3://bucket/a/../b has an empty part or a dot"),
         ("s3://bucket/a\nb", "s3:// URLs must not contain control characters"),
+        ("https://host/a%0Ab", "https:// URLs must not contain control characters"),
+        ("https://host/a%ffb", "https://host/a%ffb has a path that is not percent-encoded UTF-8"),
     ],
 )
 def test_a_url_that_is_not_read_is_refused_without_its_secrets(url: str, reason: str) -> None:

@@ -28,9 +28,9 @@ from ftkit.jobs.inspection import Inspection, JobFiles, inspect
 from ftkit.jobs.uploads import hash_file
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
+from ftkit.validation.engines import engine_map
 from ftkit.validation.pool import PARTS_PER_WORKER
 from ftkit.validation.scan import scan, summarize
-from ftkit.validation.scanning import scanning
 from support.damaged_files import damaged_files
 from support.examples import chat_lines
 from support.fixture_types import Write
@@ -212,7 +212,7 @@ def test_a_file_that_is_no_dataset_is_hashed_in_one_read(
 def test_workers_are_handed_the_bytes_that_were_hashed(
     write: Write, counted: type[CountedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 100_000)
+    monkeypatch.setattr("ftkit.validation.engines.PART_BYTES", 100_000)
     path = write(chat_lines(6000, {17: b"oops"}))
     alone = inspect(JobFiles(str(path), None, MINI), workers=1)
     counted.read_bytes = counted.opened = 0
@@ -225,7 +225,7 @@ def test_workers_are_handed_the_bytes_that_were_hashed(
 def test_a_bounded_number_of_parts_is_in_flight(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 10_000)
+    monkeypatch.setattr("ftkit.validation.engines.PART_BYTES", 10_000)
     path = write(chat_lines(3000))
     taken = done = most = 0
 
@@ -236,7 +236,7 @@ def test_a_bounded_number_of_parts_is_in_flight(
             most = max(most, taken - done)
             yield part
 
-    with scanning(2, [path.stat().st_size]) as map_:
+    with engine_map(2, [path.stat().st_size]) as map_:
         for _ in map_(scan_rules, parts()):
             done += 1
     assert taken == done > 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -115,8 +116,6 @@ def test_errors_of_files_are_those_of_one_machine(nodes: RayNodes, tmp_path: Pat
 
 
 def damaged_gzip() -> bytes:
-    import gzip
-
     rows = [json.dumps(chat_example(number)).encode() + b"\n" for number in range(50_000)]
     return gzip.compress(b"".join(rows), 1)[:-200_000]
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import ftkit
 from ftkit.dataset.object_store import find_object, list_objects, open_object
-from ftkit.dataset.reader import LINE_BYTES, Block, Shard, blocks, cut, split
+from ftkit.dataset.reader import OVERLAP_BYTES, Block, Shard, blocks, shards_of, split
 from ftkit.report import RENDERERS
 from ftkit.summary import Report
 from support.examples import chat_lines
@@ -50,7 +50,7 @@ def without_path(report: Report, path: str) -> str:
 @pytest.fixture
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests and chunks of a few bytes, so that short objects take many of them."""
-    monkeypatch.setattr("ftkit.dataset.reader.LINE_BYTES", 5)
+    monkeypatch.setattr("ftkit.dataset.reader.OVERLAP_BYTES", 5)
     for name, size in (("FIRST_BYTES", 16), ("REQUEST_BYTES", 64), ("CHUNK_BYTES", 8)):
         monkeypatch.setattr(f"ftkit.dataset.object_stream.{name}", size)
 
@@ -67,7 +67,7 @@ def test_shards_of_any_size_have_the_lines_of_the_file(
 ) -> None:
     data = b"\n".join(lines) + (b"\n" if ends else b"")
     url = storage.put("data.jsonl", data)
-    shards = cut(url, len(data), size, find_object(url).etag)
+    shards = shards_of(url, len(data), size, find_object(url).etag)
     assert blocks_of(shards) == blocks_of(split(str(write(data)), size))
 
 
@@ -175,14 +175,14 @@ def test_each_shard_takes_one_request_that_is_pinned(
     assert shards > 3
     assert len(proxy.gets()) == 1 + shards
     # From the byte before the shard to the probable end of its last line.
-    assert proxy.gets()[2].range == f"bytes=4999-{10_000 + LINE_BYTES - 1}"
+    assert proxy.gets()[2].range == f"bytes=4999-{10_000 + OVERLAP_BYTES - 1}"
     assert {request.if_match for request in proxy.gets()} == {find_object(url).etag}
 
 
 @pytest.fixture
 def many_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftkit.dataset.object_ranges.PART_BYTES", 2000)
-    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 2000)
+    monkeypatch.setattr("ftkit.validation.engines.PART_BYTES", 2000)
 
 
 @pytest.mark.usefixtures("many_shards")
@@ -202,8 +202,8 @@ def test_a_script_needs_no_guard_for_worker_processes(storage: Storage, tmp_path
     storage.put("data.jsonl", CHATS)
     script = tmp_path / "script.py"
     script.write_text(
-        "import ftkit, ftkit.dataset.object_ranges as ranges, ftkit.validation.scanning as scanning\n"
-        "ranges.PART_BYTES = scanning.PART_BYTES = 2000\n"
+        "import ftkit, ftkit.dataset.object_ranges as ranges, ftkit.validation.engines as engines\n"
+        "ranges.PART_BYTES = engines.PART_BYTES = 2000\n"
         "print(ftkit.validate('s3://bucket/data.jsonl', workers=2).files[0].errors)\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +19,8 @@ from ftkit.server import job_queue, lifecycle
 from ftkit.server.app import ServerSettings
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
+from ftkit.server.job_limits import TenantLimits
 from ftkit.server.job_queue import JobQueue
-from ftkit.server.limits import TenantLimits
 from ftkit.server.objects import EventObject, JobHyperparameters, JobMethod, JobObject
 from ftkit.server.scheduling import INTERRUPTED, Capacity
 from ftkit.server.supervisor import Supervisor
@@ -54,10 +53,10 @@ def add_job(store: Database, tenant: str, status: str = "queued", priority: int 
     return job.id
 
 
-def take_all(queue: JobQueue, running: Counter[str] | None = None) -> list[str]:
+def take_all(queue: JobQueue) -> list[str]:
     """Return the ids of all waiting jobs in the order in which they start, one at a time."""
     taken: list[str] = []
-    while job := queue.take(running or {}, taken):
+    while job := queue.take({}, taken):
         taken.append(job.id)
     return taken
 
@@ -69,7 +68,7 @@ def waits(store: Database, id: str) -> list[str]:
 
 
 def explain_now(queue: JobQueue, running: dict[str, int], excluded: tuple[str, ...] = ()) -> None:
-    queue._next_look = 0.0
+    queue._next_check = 0.0
     queue.explain(running, excluded)
 
 
@@ -169,13 +168,13 @@ def test_the_number_of_reasons_of_a_job_is_bounded(store: Database) -> None:
     for _ in range(50):
         explain_now(queue, {"a": 1})
         explain_now(queue, {"b": 1, "c": 1})
-    assert len(waits(store, id)) == job_queue.MAX_EXPLANATIONS
+    assert len(waits(store, id)) == job_queue.MAX_REASONS
 
 
 def test_many_tenants_get_their_reasons_one_part_after_the_other(
     store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_queue, "MAX_EXPLAINED", 2)
+    monkeypatch.setattr(job_queue, "JOBS_PER_CHECK", 2)
     ids = [add_job(store, f"t{number}") for number in range(5)]
     queue = JobQueue(store, "queued", Capacity(1))
     counts = []
@@ -185,7 +184,7 @@ def test_many_tenants_get_their_reasons_one_part_after_the_other(
     assert counts == [2, 4, 5, 5]
 
 
-def test_reasons_are_not_looked_for_at_every_poll(store: Database) -> None:
+def test_reasons_are_not_checked_at_every_poll(store: Database) -> None:
     queue = JobQueue(store, "queued", Capacity(1))
     queue.explain({"x": 1}, ())
     id = add_job(store, "a")

@@ -91,7 +91,7 @@ def longest_wait(
         waiting = [job(str(index), rank) for index, (rank, _, _) in enumerate(tenants)]
         chosen = choose_job(waiting, counts, turns, capacity)
         assert sum(counts.values()) <= capacity.total
-        assert max(counts.values(), default=0) <= (capacity.tenant or capacity.total)
+        assert max(counts.values(), default=0) <= (capacity.per_tenant or capacity.total)
         if chosen is None:
             continue
         turns[chosen.tenant] = start

@@ -10,7 +10,7 @@ from ftkit.server import lifecycle
 from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
 from ftkit.server.errors import ConflictError, InvalidRequestError, LimitReachedError
-from ftkit.server.limits import TenantLimits
+from ftkit.server.job_limits import TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.objects import CheckpointObject, EventObject, JobObject, ModelObject
 from ftkit.server.objects import FileObject as StoredFile

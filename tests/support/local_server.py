@@ -23,7 +23,7 @@ RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
-from ftkit.server.limits import TenantLimits
+from ftkit.server.job_limits import TenantLimits
 from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run

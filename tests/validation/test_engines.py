@@ -10,8 +10,8 @@ import pytest
 import ftkit
 from ftkit.dataset.reader import Shard
 from ftkit.errors import UsageError
+from ftkit.validation.engines import ray_address
 from ftkit.validation.ray_cluster import joined
-from ftkit.validation.scanning import ray_address
 from support.commands import run_ftkit
 from support.examples import chat_lines
 
@@ -36,13 +36,13 @@ def test_an_engine_names_the_address_of_a_cluster_or_this_machine(
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        ("dask", "must be local, ray or ray=ADDRESS, not 'dask'"),
-        ("ray=", "must be local, ray or ray=ADDRESS"),
-        ("local=2", "must be local, ray or ray=ADDRESS"),
-        (None, "must be local, ray or ray=ADDRESS, not None"),
-        ("ray=ray://head:10001", "cannot connect from outside of a cluster .*ray job submit"),
-        ("ray=http://head:8265", "needs auto or HOST:PORT .*not 'http://head:8265'"),
-        ("ray=local", "needs auto or HOST:PORT"),
+        ("dask", "must be local, ray or ray=HOST:PORT, not 'dask'"),
+        ("ray=", "must be local, ray or ray=HOST:PORT"),
+        ("local=2", "must be local, ray or ray=HOST:PORT"),
+        (None, "must be local, ray or ray=HOST:PORT, not None"),
+        ("ray=ray://head:10001", "cannot be a Ray Client address .*ray job submit"),
+        ("ray=http://head:8265", "must have HOST:PORT .*not 'http://head:8265'"),
+        ("ray=local", "must have HOST:PORT"),
     ],
 )
 def test_other_names_of_engines_are_refused(engine: str, message: str) -> None:
@@ -69,10 +69,10 @@ def test_standard_input_is_refused(command: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-@pytest.mark.parametrize("most", [1, 2, 3, 16])
-def test_joined_shards_cover_the_same_bytes_in_order(size: int, most: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_joined_shards_cover_the_same_bytes_in_order(size: int, count: int) -> None:
     shards = [Shard("a", start, min(start + size, 100)) for start in range(0, 100, size)]
-    together = list(joined(shards, most))
-    assert len(together) == -(-len(shards) // most)
+    together = list(joined(shards, count))
+    assert len(together) == -(-len(shards) // count)
     assert (together[0].start, together[-1].end) == (0, 100)
     assert all(one.end == two.start for one, two in itertools.pairwise(together))

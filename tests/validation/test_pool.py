@@ -45,7 +45,7 @@ def test_workers_are_started_anew_where_a_fork_would_hang(
     path = write(chat_lines(200))
     expected = validate(path)
     monkeypatch.setitem(sys.modules, "obstore", ModuleType("obstore"))
-    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 1000)
+    monkeypatch.setattr("ftkit.validation.engines.PART_BYTES", 1000)
     monkeypatch.setattr("os.fork", None)
     main = sys.modules["__main__"]
     assert validate(path, workers=2) == expected

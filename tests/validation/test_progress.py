@@ -15,7 +15,7 @@ from ftkit.cli.inputs import progress
 from ftkit.dataset.object_location import RemoteObject
 from ftkit.dataset.reader import BLOCK_BYTES, Part, split
 from ftkit.summary import Summary
-from ftkit.validation.scanning import scanning
+from ftkit.validation.engines import engine_map
 from support.examples import chat_lines
 from support.fixture_types import Write
 
@@ -38,7 +38,7 @@ def scan_until_reported(part: Part, advance: Callable[[int], None]) -> Summary:
 def test_progress_is_reported_before_the_first_part_is_scanned(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 100)
+    monkeypatch.setattr("ftkit.validation.engines.PART_BYTES", 100)
     path = tmp_path / "file"
     path.write_bytes(b"x" * 700)
     reported: list[int] = []
@@ -47,7 +47,7 @@ def test_progress_is_reported_before_the_first_part_is_scanned(
         reported.append(done)
         Path(file + ".reported").touch()
 
-    with scanning(workers, [path.stat().st_size], report) as map_:
+    with engine_map(workers, [path.stat().st_size], report) as map_:
         summaries = list(map_(scan_until_reported, split(str(path), 100)))
     assert sum(reported) == sum(summary.size for summary in summaries) == 700
 

@@ -1,4 +1,4 @@
-"""Credentials of virtual machines: asked for only where nothing else gives any."""
+"""Credentials of object storage: a machine is asked for them only if no variable gives any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.dataset.machine_credentials import GCLOUD_FILE, lacks_credentials
+from ftkit.dataset.object_credentials import GCLOUD_FILE, lacks_credentials
 
 
 def test_a_machine_that_does_not_answer_has_no_credentials() -> None:

@@ -1,4 +1,4 @@
-"""Scanning of the parts of files: in this process, or in several for large files."""
+"""Engines that scan the parts of files: this process, several processes, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from ftkit.summary import Summary
 from ftkit.validation.scan import Map, PlannedScan, Progress
 
 LOCAL = "local"
-"""Name of the engine that scans with processes of this machine."""
+"""Name of the engine that scans in processes of this machine."""
 
 
 @contextmanager
-def scanning(
+def engine_map(
     workers: int | None,
     sizes: Sequence[int],
     progress: Progress | None = None,
     engine: str = LOCAL,
 ) -> Iterator[Map]:
-    """Yield a `map` to scan the parts of these files with.
+    """Yield the `map` of an engine over the parts of files.
 
     Args:
         workers: Number of processes, or of tasks at a time; one per processor if None. Small
             files need only one process.
         sizes: Bytes of each file, which decide how many processes are worth starting.
-        progress: Called many times for each part.
-        engine: `local`, `ray` or `ray=ADDRESS`.
+        progress: Called with the bytes scanned since the last call: many times for each part on
+            this machine, once after each task in a cluster.
+        engine: `local`, `ray` or `ray=HOST:PORT`.
 
     Raises:
         UsageError: `workers` is not a positive number, or there is no such engine.
@@ -47,7 +48,7 @@ def scanning(
         return
     number = min(workers or os.cpu_count() or 1, sum(max(size // PART_BYTES, 1) for size in sizes))
     if number == 1 or sum(sizes) < PART_BYTES:
-        yield _reporting(progress) if progress else map
+        yield _map_with_progress(progress) if progress else map
         return
     from ftkit.validation.pool import process_pool
 
@@ -59,31 +60,31 @@ def ray_address(engine: str) -> str | None:
     """Return the address of the Ray cluster that an engine names, or None for this machine.
 
     Raises:
-        UsageError: There is no such engine, or no connection to such an address.
+        UsageError: There is no such engine, or the address has another form.
     """
     name, separator, address = engine.partition("=") if isinstance(engine, str) else ("", "", "")
     if engine == LOCAL:
         return None
     if name != "ray" or (separator and not address):
-        raise UsageError(f"`engine` must be local, ray or ray=ADDRESS, not {engine!r:.100}")
+        raise UsageError(f"`engine` must be local, ray or ray=HOST:PORT, not {engine!r:.100}")
     if address.startswith("ray://"):
         raise UsageError(
-            f"`engine` cannot connect from outside of a cluster ({address:.100}); "
-            "run ftkit on one of its nodes with the engine ray, for example by: ray job submit"
+            f"`engine` cannot be a Ray Client address ({address:.100}); run ftkit on a node of the "
+            "cluster with the engine ray, for example with: ray job submit"
         )
     if not re.fullmatch(r"(auto)?|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address):
         raise UsageError(
-            f"`engine` needs auto or HOST:PORT of the cluster's head behind ray=, such as "
-            f"10.0.0.1:6379, not {address!r:.100}"
+            f"`engine` must have HOST:PORT of the cluster's head, or auto, after ray=, such as "
+            f"ray=10.0.0.1:6379, not {address!r:.100}"
         )
     return address or "auto"
 
 
-def _reporting(progress: Progress) -> Map:
-    """Return a `map` in this process that calls `progress`."""
+def _map_with_progress(progress: Progress) -> Map:
+    """Return the builtin `map`, but with calls of `progress`."""
 
-    def reporting(function: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
+    def map_parts(function: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
         for part in parts:
             yield function(part, advance=partial(progress, part.file))
 
-    return reporting
+    return map_parts

@@ -32,7 +32,7 @@ DEFAULT_LIMITS = TenantLimits()
 """Limits of a service that sets no others."""
 
 
-def check_number(database: Database, tenant: str, limits: TenantLimits) -> None:
+def check_job_count(database: Database, tenant: str, limits: TenantLimits) -> None:
     """Check that a tenant can create a job.
 
     Raises:
