@@ -60,7 +60,7 @@ class _Failure(NamedTuple):
 
     @property
     def url(self) -> str:
-        return f"{self.location.root}/{self.location.key}"
+        return self.location.url
 
 
 def object_error(
@@ -105,10 +105,15 @@ def is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) and not (code and code[1] in NO_BUCKET)
 
 
+def is_refused(error: BaseException | None) -> bool:
+    """Return True if nothing can be done in a bucket: there is none, or the keys are rejected."""
+    code = _CODE.search(str(error))
+    return code is not None and code[1] in NO_BUCKET | REJECTED
+
+
 def changed(location: Location) -> FileError:
     """Return the error for an object that is not the one that was found."""
-    url = f"{location.root}/{location.key}"
-    return FileError(f"{url} changed while it was read; run the command again")
+    return FileError(f"{location.url} changed while it was read; run the command again")
 
 
 def no_credentials(location: Location) -> FileError:
@@ -119,7 +124,9 @@ def no_credentials(location: Location) -> FileError:
 
 
 def _asked_machine(failure: _Failure) -> bool:
-    return bool(METADATA.search(failure.text))
+    """Return True if the machine was asked for credentials; the key may look as if it was."""
+    own = f"/{failure.location.bucket}/{failure.location.key}/"
+    return bool(METADATA.search(failure.text)) and not METADATA.search(own)
 
 
 def _no_permission(failure: _Failure) -> str:
@@ -151,11 +158,20 @@ def _unreachable(failure: _Failure, waited: float) -> str:
     )
 
 
+def _bad_key(failure: _Failure) -> str:
+    return (
+        f"cannot {failure.action} {failure.url}: the key of an object there has an empty part, a "
+        "dot or a control character between its slashes; begin the pattern with another folder, or "
+        "rename that object"
+    )
+
+
 _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], ...] = (
     (
         lambda it: it.kind == "PreconditionError" or it.status == 412,
         lambda it: str(changed(it.location)),
     ),
+    (lambda it: it.kind == "InvalidPathError", _bad_key),
     (
         _asked_machine,
         lambda it: str(no_credentials(it.location)),

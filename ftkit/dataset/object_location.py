@@ -27,7 +27,21 @@ CREDENTIALS = {
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _MAGIC = re.compile(r"[*?[]")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and surrogates, which stand for bytes that are not UTF-8."""
+
+_BUCKET = re.compile(r"[$\w][\w.-]*", re.ASCII)
+"""Names of buckets, and of containers such as `$web`. Others could change the host of requests."""
+
+_HOST = re.compile(r"([\w-][\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
+_SIGNATURE = re.compile(
+    r"(^|&)(sig|signature|x-(amz|goog)-\w+|awsaccesskeyid|googleaccessid)=", re.IGNORECASE
+)
+"""Part of the query of a presigned URL. Other question marks belong to patterns."""
+
+_ENCODED = re.compile(r"[%?#\\ \[\]]")
+"""Characters that are percent-encoded in the paths of web servers."""
 
 
 class Location(NamedTuple):
@@ -47,6 +61,14 @@ class Location(NamedTuple):
     def root(self) -> str:
         """URL of the bucket or of the web server, without a slash at the end."""
         return f"{self.scheme}://{self.bucket}"
+
+    @property
+    def url(self) -> str:
+        """URL of the object, from which `parse_url` makes the same location."""
+        key = self.key
+        if not self.can_list:
+            key = _ENCODED.sub(lambda match: f"%{ord(match[0]):02X}", key)
+        return f"{self.root}/{key}"
 
     @property
     def can_list(self) -> bool:
@@ -119,13 +141,23 @@ def parse_url(url: str) -> Location:
         raise UsageError(f"the scheme {scheme!r:.40} is not supported; use {_SUPPORTED}")
     rest = match[2]
     bucket, _, key = rest.partition("/")
-    if "@" in bucket:
+    is_web = scheme.startswith("http")
+    is_valid = bool((_HOST if is_web else _BUCKET).fullmatch(bucket))
+    if "@" in bucket or (":" in bucket and "@" in rest and not is_valid):  # it may have a slash
         raise UsageError(
             f"{scheme}:// URLs must not contain a user name or a password; {CREDENTIALS[scheme]}"
         )
     if _CONTROLS.search(rest):
-        raise UsageError(f"{scheme}:// URLs must not contain control characters")
-    if scheme.startswith("http"):
+        raise UsageError(f"{scheme}:// URLs must not contain control characters or invalid UTF-8")
+    if not is_web and _SIGNATURE.search(rest.partition("?")[2]):
+        raise UsageError(f"{scheme}:// URLs must not contain a signature; {CREDENTIALS[scheme]}")
+    if bucket and not is_web and not is_valid:
+        raise UsageError(
+            f"the {_PLACES[scheme]} of {scheme}:// URLs must be a name of letters, digits, dots, "
+            "hyphens and underscores; the address of a service is set by a variable, such as "
+            "AWS_ENDPOINT_URL"
+        )
+    if is_web:
         key = _web_path(url, scheme)
     if not bucket or not key or key.endswith("/"):
         example = f"{scheme}://{bucket or _PLACES[scheme]}/data/train.jsonl"
@@ -151,13 +183,21 @@ def _web_path(url: str, scheme: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
+        if host and not _HOST.fullmatch(parts.netloc):
+            raise ValueError
     except ValueError:
         raise UsageError(f"{url} has no valid host") from None
     if scheme == "http" and not is_loopback(host):
         raise UsageError(f"{url} would be read unencrypted; use https://")
     if "%2f" in parts.path.lower():
         raise UsageError(f"{url} has an encoded slash in its path, which is not supported")
-    return unquote(parts.path).removeprefix("/")
+    try:
+        path = unquote(parts.path, errors="strict").removeprefix("/")
+    except UnicodeDecodeError:
+        path = "\0"
+    if _CONTROLS.search(path):
+        raise UsageError(f"{url} has encoded control characters or invalid UTF-8 in its path")
+    return path
 
 
 def matches(key: str, pattern: str) -> bool:

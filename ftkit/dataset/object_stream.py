@@ -173,9 +173,9 @@ def open_range(location: Location, etag: str, start: int, end: int) -> Any:
 
 
 def _wrong_length(location: Location, arrived: int, asked: int) -> FileError:
-    url = f"{location.root}/{location.key}"
     return FileError(
-        f"cannot read {url}: {arrived:,} bytes arrived instead of {asked:,}; try again later"
+        f"cannot read {location.url}: {arrived:,} bytes arrived instead of {asked:,}; "
+        "try again later"
     )
 
 
