@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import pytest
 
@@ -280,6 +281,18 @@ def test_an_endpoint_without_encryption_can_be_allowed(
     assert find_object(url).size == len(CHATS)
 
 
+@pytest.mark.parametrize("other", ["AWS_ENDPOINT", "AWS_ENDPOINT_URL"])
+def test_keys_go_to_the_endpoint_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, url: str, other: str
+) -> None:
+    first = {"AWS_ENDPOINT": "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL_S3"}[other]
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv(other, proxy.url)
+    monkeypatch.setenv(first, f"http://127.0.0.1:{proxy.upstream}")
+    assert find_object(url).size == len(CHATS)
+    assert not proxy.requests
+
+
 def test_the_keys_of_a_profile_are_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pytest.TempPathFactory, url: str
 ) -> None:
@@ -303,6 +316,14 @@ class TestWebServers:
     def test_a_file_is_read_in_pinned_ranges(self, proxy: FaultyProxy, page: str) -> None:
         assert ftkit.validate(page).files[0].examples == 200
         assert {request.if_match for request in proxy.gets()} == {find_object(page).etag}
+
+    @pytest.mark.parametrize("name", ["%2541.jsonl", "a%3Fb.jsonl", "a%23b.jsonl"])
+    def test_a_path_is_decoded_once(self, storage: Storage, proxy: FaultyProxy, name: str) -> None:
+        storage.put("A.jsonl", b"not this one", is_public=True)
+        storage.put(unquote(name), CHATS, is_public=True)
+        report = ftkit.validate(f"{proxy.url}/{BUCKET}/{name}")
+        assert report.files[0].examples == 200
+        assert report.files[0].file == f"{proxy.url}/{BUCKET}/{name}"
 
     def test_a_server_that_refuses_head_is_asked_otherwise(
         self, proxy: FaultyProxy, page: str
