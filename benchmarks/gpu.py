@@ -279,7 +279,7 @@ def new_run(base: str, recipe: Recipe, folder: Path) -> TrainingRun:
         names={},
     )
     resolved = ResolvedHyperparameters(1, recipe.batch_size, 1.0, 2e-4, 0.1)
-    return TrainingRun(job, folder, recipe, resolved, ranks=1)
+    return TrainingRun(job, folder, folder / "checkpoints", recipe, resolved, ranks=1)
 
 
 def check_close(first: list[float], second: list[float], tolerance: float = LOSS_TOLERANCE) -> None:

@@ -11,7 +11,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -33,7 +33,7 @@ from ftkit.validation.scanning import scanning
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests")]
 
-from support.ray_nodes import LOOPBACK, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
+from support.ray_nodes import LOOPBACK, processes, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
 TINY_TASKS = 1000
@@ -44,14 +44,21 @@ LARGE_BYTES, LARGE_NODES, LARGE_PROCESSORS = 10 * 10**12, 1000, 8
 RULE_NAMES = ("duplicate-example", "duplicate-conflict")
 
 
+class Adding(NamedTuple):
+    """Bytes of the summary of a task, and CPU seconds to decode and add it."""
+
+    size: int
+    seconds: float
+
+
 class Scale(NamedTuple):
     """Figures of one machine: seconds and bytes."""
 
     overhead: float
     rate: float
     examples: float
-    summary: int
-    adding: float
+    adding: Adding
+    adding_bare: Adding
     finding: float
     peak: float
 
@@ -63,24 +70,29 @@ def plan(rules: bool = True) -> ScanPlan:
     )
 
 
-def best(repeat: int, function: Callable[[], object]) -> float:
-    """Return the least seconds that some calls of a function take."""
+def best(
+    repeat: int, function: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the least seconds that some calls of a function take by a clock.
+
+    `time.process_time` counts the CPU seconds of this process, whatever else the machine does.
+    """
     seconds = []
     for _ in range(repeat):
-        start = time.perf_counter()
+        start = clock()
         function()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return min(seconds)
 
 
 def measure_nodes(file: str, repeat: int) -> float:
     """Print the seconds by nodes; return the overhead of a task in seconds."""
-    print("| nodes | connect, s | scan, s | a task of one line, ms |")
-    print("|---|--:|--:|--:|")
+    print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
+    print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
         with scanning(workers, [os.path.getsize(file)]) as map_:
             seconds = best(repeat, partial(summarize, split(file), plan(), map_))
-        print(f"| none: {workers} local processes | | {seconds:.2f} | |", flush=True)
+        print(f"| none: {workers} local processes | | {seconds:.2f} | | |", flush=True)
     overheads = []
     for number in NODES:
         say(f"{number} nodes")
@@ -89,33 +101,57 @@ def measure_nodes(file: str, repeat: int) -> float:
             with ray_cluster(nodes.address) as map_:
                 connected = time.perf_counter() - start
                 seconds = best(repeat, partial(summarize, split(file), plan(), map_))
-                overheads.append(measure_tasks(map_, file, repeat))
-        milliseconds = 1000 * overheads[-1]
-        print(f"| {number} | {connected:.1f} | {seconds:.2f} | {milliseconds:.2f} |", flush=True)
+                wall, cpu = measure_tasks(map_, file, repeat)
+        overheads.append(cpu)
+        print(
+            f"| {number} | {connected:.1f} | {seconds:.2f} | {1000 * wall:.2f} | {1000 * cpu:.2f} |",
+            flush=True,
+        )
     print()
     return min(overheads)
 
 
-def measure_tasks(map_: Map, file: str, repeat: int) -> float:
-    """Return the seconds of a task that reads almost nothing."""
+def measure_tasks(map_: Map, file: str, repeat: int) -> tuple[float, float]:
+    """Return the seconds of a task that reads almost nothing, and those of CPU on this machine."""
     size = MAX_JOINED * TINY_TASKS
     shards = [Shard(file, start, start + 1) for start in range(size)]
-    return best(repeat, lambda: summarize(shards, plan(), map_)) / TINY_TASKS
+    start = cpu_seconds()
+    wall = best(repeat, partial(summarize, shards, plan(), map_))
+    return wall / TINY_TASKS, (cpu_seconds() - start) / repeat / TINY_TASKS
 
 
-def measure_adding(file: str) -> tuple[int, float, float]:
-    """Return the bytes of the summary of a task, the seconds to add it, and bytes an example."""
-    [summary] = [scan(split(file, 1 << 40)[0], plan())]
-    per_task = (MAX_JOINED << 24) / summary.size
-    tasks = [msgspec.msgpack.encode(summary)] * ADDED
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and its driver, which is a process below it."""
+    seconds = time.process_time()
+    for pid in processes("ftkit.validation.ray_driver"):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if int(fields[1]) == os.getpid():
+            seconds += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def measure_adding(file: str) -> tuple[Adding, Adding, float]:
+    """Return what adding a task takes, with and without fingerprints, and bytes an example."""
+    summary = scan(split(file, 1 << 40)[0], plan())
     bare = msgspec.structs.replace(summary, fingerprints=b"")
+    share = (MAX_JOINED << 24) / summary.size  # of the file in a task
+    others, fingerprints = time_adding(bare), time_adding(summary)
+    size = len(msgspec.msgpack.encode(bare))
+    with_them = Adding(
+        size + int(len(summary.fingerprints) * share),
+        others + (fingerprints - others) * share,
+    )
+    return with_them, Adding(size, others), summary.size / summary.examples
 
-    def decoded(function: object, parts: object) -> object:
+
+def time_adding(summary: Summary) -> float:
+    """Return the CPU seconds to decode and add one of `ADDED` summaries."""
+    tasks = [msgspec.msgpack.encode(summary)] * ADDED
+
+    def decoded(function: object, parts: object) -> Iterator[Summary]:
         return (msgspec.msgpack.decode(task, type=Summary) for task in tasks)
 
-    seconds = best(1, lambda: summarize([], plan(), decoded))  # type: ignore[arg-type]
-    size = len(msgspec.msgpack.encode(bare)) + int(len(summary.fingerprints) * per_task)
-    return size, seconds / ADDED * max(per_task, 1), summary.size / summary.examples
+    return best(1, partial(summarize, [], plan(), decoded), time.process_time) / ADDED
 
 
 def measure_rules(examples: int) -> tuple[float, float]:
@@ -134,11 +170,11 @@ def measure_rules(examples: int) -> tuple[float, float]:
     records[-2 * tenth : -tenth, 1] = records[tenth : 2 * tenth, 1]
     dataset = Dataset(Summary(lines=examples, examples=examples, fingerprints=records.tobytes()))
     del records
-    start = time.perf_counter()
+    start = time.process_time()
     for name in RULE_NAMES:
         for _ in RULES[name].checks[Dataset](dataset, plan()):
             pass
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return seconds / examples, peak / examples
 
@@ -153,11 +189,14 @@ def print_model(scale: Scale) -> None:
     """Print what 10 TB on 1,000 nodes take, by the parts that were measured."""
     tasks = LARGE_BYTES / (MAX_JOINED << 24)
     examples = LARGE_BYTES / scale.examples
+    added, bare = scale.adding, scale.adding_bare
     rows = [
-        ("measured: a task's way to a node and back", f"{1000 * scale.overhead:.2f} ms"),
+        ("measured: sending a task and receiving its result", f"{1000 * scale.overhead:.2f} ms"),
         ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
-        ("measured: summary of a task of 256 MiB", f"{scale.summary / 10**6:.1f} MB"),
-        ("measured: decoding and adding it", f"{1000 * scale.adding:.0f} ms"),
+        ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.1f} MB"),
+        ("measured: the same without fingerprints", f"{bare.size / 10**6:.2f} MB"),
+        ("measured: decoding and adding it", f"{1000 * added.seconds:.0f} ms"),
+        ("measured: the same without fingerprints", f"{1000 * bare.seconds:.0f} ms"),
         ("measured: duplicates and conflicts, an example", f"{10**6 * scale.finding:.2f} µs"),
         ("measured: peak of memory for it, an example", f"{scale.peak:.0f} bytes"),
         ("computed: tasks", f"{tasks:,.0f}"),
@@ -167,8 +206,10 @@ def print_model(scale: Scale) -> None:
             f"{LARGE_BYTES / scale.rate / LARGE_NODES / LARGE_PROCESSORS:,.0f} s",
         ),
         ("computed: sending tasks, on one machine", f"{tasks * scale.overhead:,.0f} s"),
-        ("computed: adding, on one machine", f"{tasks * scale.adding:,.0f} s"),
-        ("computed: summaries through its network", f"{tasks * scale.summary / 10**9:,.0f} GB"),
+        ("computed: adding, on one machine", f"{tasks * added.seconds:,.0f} s"),
+        ("computed: the same without fingerprints", f"{tasks * bare.seconds:,.0f} s"),
+        ("computed: summaries through its network", f"{tasks * added.size / 10**9:,.0f} GB"),
+        ("computed: the same without fingerprints", f"{tasks * bare.size / 10**9:,.1f} GB"),
         ("computed: duplicates and conflicts, time", f"{examples * scale.finding / 60:,.0f} min"),
         ("computed: duplicates and conflicts, memory", f"{examples * scale.peak / 10**9:,.0f} GB"),
     ]
@@ -192,13 +233,15 @@ def main() -> None:
     ):
         file = str(path)
         overhead = measure_nodes(file, arguments.repeat)
-        seconds = best(arguments.repeat, lambda: summarize(split(file), plan()))
+        scan_all = partial(summarize, split(file), plan())
+        seconds = best(arguments.repeat, scan_all, time.process_time)
         rate = os.path.getsize(file) / seconds
         say("adding")
-        size, adding, per_example = in_process(measure_adding, file)
+        adding, bare, per_example = in_process(measure_adding, file)
     say("duplicates")
     finding, peak = in_process(measure_rules, arguments.examples)
-    print_model(Scale(overhead, rate, per_example, size, adding, finding, peak))
+    print("CPU seconds:\n")
+    print_model(Scale(overhead, rate, per_example, adding, bare, finding, peak))
 
 
 if __name__ == "__main__":

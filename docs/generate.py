@@ -1,7 +1,7 @@
 """Write the generated parts of the documentation.
 
-These are `rules.md`, `limits.md`, `commands.md`, the map in `design.md`, and the output of the
-console examples in all pages.
+These are `rules.md`, `limits.md`, `commands.md`, `api.md`, `errors.md`, the map in `design.md`, the
+files in `ci.md`, and the output of the console examples in all pages.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import get_args
 
 import click
 import msgspec
+from api_page import api_page
+from errors_page import errors_page
 
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
@@ -441,6 +443,18 @@ def prepare_page() -> str:
     return replace_part(page, KINDS_START, table(("kind", "what is found"), kinds), KINDS_END)
 
 
+def ci_page() -> str:
+    """Return `ci.md` with the current files of `docs/ci`."""
+    page = read_page("ci.md")
+    for path in sorted((FOLDER / "ci").glob("*.yml")):
+        start, end = (
+            f"<!-- {path.name}: written by docs/generate.py -->",
+            f"<!-- end of {path.name} -->",
+        )
+        page = replace_part(page, start, f"```yaml\n{path.read_text('utf-8')}```", end)
+    return page
+
+
 def steps_table() -> str:
     """Return the keys of the steps of a recipe."""
     rows = (
@@ -547,6 +561,9 @@ PAGES = {
     "design.md": design_page,
     "serve.md": serve_page,
     "prepare.md": prepare_page,
+    "api.md": lambda: api_page(NOTE),
+    "errors.md": lambda: errors_page(NOTE),
+    "ci.md": ci_page,
 }
 """Generated pages."""
 

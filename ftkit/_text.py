@@ -188,7 +188,12 @@ def last_line(log: Path) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(log.stat().st_size - LOG_TAIL, 0))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            return last_line_of(file.read().decode("utf-8", "replace"))
     except OSError:
         return ""
-    return next((line.strip()[:LOG_LINE_LENGTH] for line in reversed(lines) if line.strip()), "")
+
+
+def last_line_of(text: str) -> str:
+    """Return the last line of a text that is not blank, or ""."""
+    lines = reversed(text.splitlines())
+    return next((line.strip()[:LOG_LINE_LENGTH] for line in lines if line.strip()), "")

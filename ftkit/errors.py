@@ -17,6 +17,12 @@
     ├── ModelLoadError               a base model or an adapter cannot be loaded
     ├── RecipeError                  a base model or a machine cannot do what a recipe sets
     ├── StoppedError                 an archive run is ending (ftkit.archive.store)
+    ├── RunnerError                  a cluster refuses a process (ftkit.server.runner)
+    ├── RunnerUnavailableError       a cluster cannot be reached (ftkit.server.runner)
+    ├── LostServiceError             a worker lost its service (ftkit.server.remote_reports)
+    ├── RefusedReportError           the service refuses a report (ftkit.server.remote_reports)
+    ├── RejectedJobError             a Ray cluster does not accept a job (ftkit.server.ray_client)
+    ├── ClusterError                 a Ray cluster cannot train jobs (ftkit.server.cluster_check)
     ├── UnusableError                an answering server cannot answer (ftkit.server.answering)
     ├── RejectedError                an answering server rejected a request (ftkit.server.answering)
     └── ServiceError                 the local service refuses a request (ftkit.server.errors)

@@ -13,10 +13,13 @@ from types import ModuleType
 
 import click
 import pytest
+from errors_page import sample
 
 from ftkit.cli import COMMANDS
 from ftkit.prepare.file_formats import file_formats
 from ftkit.prepare.row_formats import row_formats
+from ftkit.rules import RULES
+from ftkit.validation.provider_messages import interpret
 from support.commands import run_ftkit
 from support.local_server import LocalServer
 from support.paths import ROOT
@@ -70,6 +73,18 @@ def test_each_format_has_a_section_in_that_of_its_group() -> None:
     for name, format in sorted(row_formats().items()):
         expected.setdefault(format.group, []).append(name)
     assert headings == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "pattern"),
+    [(rule, pattern) for rule in RULES for pattern in RULES[rule].provider_messages],
+)
+def test_explain_finds_the_rule_of_a_message_on_the_page_of_error_messages(
+    rule: str, pattern: str
+) -> None:
+    message = sample(pattern)
+    assert f"`{message}`" in (DOCS / "errors.md").read_text("utf-8").partition(f"### {rule}\n")[2]
+    assert RULES[rule] in interpret(message.replace("…", "x")).rules
 
 
 def options(command: click.Command) -> Iterator[click.Option]:

@@ -133,6 +133,7 @@ def test_errors_of_the_library_name_no_options(module: str) -> None:
 WRITERS = {
     "__main__",  # before the command line is imported
     "cli.terminal",
+    "server.probe",  # its standard output is read by the service
     "server.generation.process",  # its standard output is read by the service
 }
 """Modules that write to the standard streams."""

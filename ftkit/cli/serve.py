@@ -18,6 +18,7 @@ from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
+from ftkit.cli.serve_runner import MAX_CLUSTER_JOBS, cluster_settings
 from ftkit.cli.terminal import is_terminal
 from ftkit.errors import UsageError, install_command
 from ftkit.server.daemon import stop as stop_service
@@ -85,14 +86,22 @@ class Place(Struct, frozen=True):
     metavar="BASE=URL",
     help="vLLM server that answers for a base model and its fine-tuned models. Repeatable.",
 )
+@option(
+    "--runner",
+    metavar="ray=URL",
+    help="Train on a Ray cluster, such as ray=http://HEAD:8265.  [default: this machine]",
+)
+@option(
+    "--public-url",
+    metavar="URL",
+    help="Address at which the nodes of the cluster reach this service.  [default: that of --host]",
+)
 @recipe_option
 @option(
     "--max-jobs",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Maximum number of concurrent training jobs.",
+    help="Maximum number of concurrent training jobs.  [default: 1; with --runner, as many as fit]",
 )
 @option(
     "--max-jobs-per-key",
@@ -149,8 +158,10 @@ def serve(
     models: tuple[str, ...],
     preset: str | None,
     answers: tuple[str, ...],
+    runner: str | None,
+    public_url: str | None,
     recipes: str | None,
-    max_jobs: int,
+    max_jobs: int | None,
     max_jobs_per_key: int | None,
     max_unfinished_per_key: int,
     shared_priorities: bool,
@@ -164,7 +175,7 @@ def serve(
     With keys, only ftkit/smoke and the models of --map are loaded.
     FTKIT_MODELS holds values of --map, separated by commas, or "recommended" for --models.
     FTKIT_ANSWERS holds values of --answers, separated by commas, and FTKIT_ANSWERS_KEY the API key
-    for these servers.
+    for these servers. FTKIT_RAY_TOKEN holds the token of a Ray cluster with token authentication.
     Stop the service with Ctrl-C; its jobs continue when it is started again.
     """
     folder = Path(data_dir) if data_dir else data_folder(os.environ)
@@ -178,6 +189,7 @@ def serve(
             f"--host {host} is reachable from other machines; set FTKIT_API_KEY to the API keys to"
             " accept"
         )
+    cluster = cluster_settings(runner, public_url, host, os.environ)
     missing = next((name for name in PACKAGES if find_spec(name) is None), None)
     if missing:
         raise UsageError(
@@ -201,7 +213,7 @@ def serve(
         folder,
         mapping,
         keys,
-        max_jobs,
+        max_jobs or (MAX_CLUSTER_JOBS if cluster else 1),
         storage=StorageLimits(**storage),
         recipes=load_recipes(recipes),
         answers=answering_servers(servers, mapping, uses_hub=not keys),
@@ -211,7 +223,7 @@ def serve(
         shared_priorities=shared_priorities,
     )
     with live_view(Folder(folder)) as notify:
-        run(settings, host, port, notify, any_port)
+        run(settings, host, port, notify, any_port, cluster)
 
 
 def _split(text: str) -> tuple[str, ...]:

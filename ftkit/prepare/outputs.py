@@ -148,12 +148,12 @@ def find_existing(name: str) -> str | None:
     if not is_url(name):
         return name if os.path.exists(name) else None
     try:
-        (found,) = find_objects(name)
+        (existing,) = find_objects(name)
     except FileError as error:
         if error.__cause__ is not None and is_missing(error.__cause__):
             return None
         raise
-    return found
+    return existing
 
 
 def check_name(target: Target) -> None:

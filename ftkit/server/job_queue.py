@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from ftkit.server.database import Database
 from ftkit.server.lifecycle import add_event
@@ -40,12 +40,18 @@ class JobQueue:
         self._reasons: dict[str, str] = {}
         self._next_look = 0.0
 
-    def take(self, running: Mapping[str, int], excluded: Collection[str]) -> JobObject | None:
+    def take(
+        self,
+        running: Mapping[str, int],
+        excluded: Collection[str],
+        has_room: Callable[[JobObject], bool] = lambda job: True,
+    ) -> JobObject | None:
         """Return the job to start next, and record the turn of its tenant.
 
         Args:
             running: Number of processes of each tenant.
-            excluded: Ids of jobs that have a process already.
+            excluded: Ids of jobs that have a process already, or cannot have one.
+            has_room: Returns True if a job can be started. If not, it keeps its turn.
 
         Returns:
             None if no job waits or may be started.
@@ -53,7 +59,8 @@ class JobQueue:
         if sum(running.values()) >= self.capacity.total:
             return None
         chosen = choose_job(self._waiting(excluded), running, self._turns, self.capacity)
-        if chosen is None:
+        next_job = self._database.get(JobObject, chosen.id) if chosen else None
+        if chosen is None or next_job is None or not has_room(next_job):
             return None
         turn = TurnObject.of(self._status, chosen.tenant, max(self._turns.values(), default=0) + 1)
         with self._database.transaction():

@@ -11,7 +11,7 @@ from ftkit._private import make_private_folder, open_private
 from ftkit.server.exits import count_memory_kills, explain_exit
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
-from ftkit.server.runner import Attempt, Ended, Running, RunState, Task
+from ftkit.server.runner import Attempt, Ended, Room, Running, RunState, Task
 
 UNKNOWN = Ended("killed", "it ended with an earlier service")
 """State of a process that this service has not started."""
@@ -58,6 +58,10 @@ class LocalProcesses:
             )
         self._processes[attempt.name] = LocalProcess(job.id, process, memory_kills)
         return attempt.name
+
+    def room(self, job: JobObject) -> Room:
+        """Return that there is room: only the service limits the number of processes."""
+        return Room(True)
 
     def state(self, handle: str) -> RunState:
         """Return the state of a process. One that has ended is not known any more."""

@@ -71,6 +71,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     gradient_checkpointing: bool
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"]
     threads: Count
+    gpus: Count
     save_total_limit: Positive
     template: dict[str, Any]
     source: str
@@ -144,7 +145,12 @@ def load_recipes(path: str | None = None) -> Recipes:
             )
     own = {_base(name): table for name, table in tables.items()}
     recipes = Recipes(merged(builtin_recipes().tables, own))
-    for name in own:
+    for name, table in own.items():
+        if "nodes" in table:
+            raise UsageError(
+                f"{path}: [{name}]: a job trains on the GPUs of one node, so `nodes` cannot be set;"
+                " set `gpus` to their number"
+            )
         convert_facts(recipes.fields(name), Recipe, f"{path}: [{name}]")
     return recipes
 

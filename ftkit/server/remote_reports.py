@@ -57,13 +57,13 @@ class Timing(Struct, frozen=True):
     """Durations in seconds.
 
     Attributes:
-        beat: Time between two beats, and to wait for the answer to one is twice as long.
+        beat: Time between two beats; the answer to one may take twice as long.
         lost: Time without any answer after which the service counts as lost.
         answer: Time to wait for the answer to another message, since an adapter may be copied.
         backoff: Maximum time before a message is repeated.
     """
 
-    beat: float = 5.0
+    beat: float = 2.0
     lost: float = 30.0
     answer: float = 60.0
     backoff: float = 3.0
@@ -96,7 +96,7 @@ class EventsMessage(Struct, frozen=True):
 
 
 class DoneMessage(Struct, frozen=True):
-    """Body of `done`: the job fails with an error, or succeeds with so many steps and tokens."""
+    """Body of `done`: the error that the job fails with, or its number of steps and of tokens."""
 
     steps: int = 0
     tokens: int = 0

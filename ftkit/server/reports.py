@@ -87,7 +87,7 @@ class JobEvent(Struct, frozen=True, kw_only=True):
 
 
 class JobStart(Struct, frozen=True):
-    """What a training process needs to know at its start.
+    """Job to train, and what earlier processes have reported of it.
 
     Attributes:
         reported_step: Last step whose metrics have been reported.
@@ -211,10 +211,10 @@ class DatabaseReports:
             if statuses and job.status not in statuses:
                 raise StaleAttemptError
             return job
-        found = self._database.get(JobObject, self._id)
-        if found is None:
+        stored = self._database.get(JobObject, self._id)
+        if stored is None:
             raise StaleAttemptError
-        return found
+        return stored
 
     def begin(self) -> JobStart | None:
         """Report that training starts. Repeating it has no effect for a remote attempt."""

@@ -8,7 +8,7 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 import uvicorn
@@ -18,11 +18,13 @@ from starlette.types import ASGIApp
 
 from ftkit._local import announce, register, withdraw
 from ftkit._private import make_private_folder
+from ftkit._text import plural
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
 from ftkit.server.connections import BACKLOG, Connection, Server
-from ftkit.server.folder import LOCK, PRIVATE_UMASK
+from ftkit.server.folder import LOCK, PRIVATE_UMASK, Folder
 from ftkit.server.logs import LogLimit
+from ftkit.server.ray_settings import RaySettings, connectable_host
 
 SHUTDOWN_SECONDS = 2
 """Seconds that open requests have to finish when the server shuts down."""
@@ -37,6 +39,7 @@ def run(
     port: int,
     notify: Callable[[str], None],
     any_port: bool = False,
+    cluster: RaySettings | None = None,
 ) -> None:
     """Run the service until it is interrupted.
 
@@ -46,15 +49,23 @@ def run(
         port: Port to listen on; 0 for a free one.
         notify: Receives a message with the address once the service accepts requests.
         any_port: Use a free port if `port` is in use.
+        cluster: Cluster that trains the jobs, or None for this machine.
 
     Raises:
+        ClusterError: The cluster cannot train the jobs.
+        RunnerUnavailableError: The cluster cannot be reached.
         FileError: The data folder cannot be created or written to.
         UsageError: Another service uses the data folder, or the port is in use.
     """
     umask = os.umask(PRIVATE_UMASK)
     try:
         with _lock_folder(settings.folder):
-            _serve(settings, host.strip("[]"), port, notify, any_port)
+            host = host.strip("[]")
+            with closing(_listen(host, port, any_port)) as listener:
+                note = ""
+                if cluster:
+                    settings, note = _use_cluster(settings, cluster, listener, host)
+                _serve(settings, listener, host, lambda message: notify(f"{message}{note}"))
     finally:
         os.umask(umask)
 
@@ -79,20 +90,48 @@ def _cannot_serve(folder: Path, error: OSError | sqlite3.Error) -> FileError:
     return FileError(f"cannot serve from {folder}: {os_error_message(error)}")
 
 
-def _serve(
+def _use_cluster(
     settings: ServerSettings,
+    cluster: RaySettings,
+    listener: socket.socket,
     host: str,
-    port: int,
-    notify: Callable[[str], None],
-    any_port: bool,
+) -> tuple[ServerSettings, str]:
+    """Check a cluster, and return the settings with which it trains the jobs, and a note."""
+    # Not at the top: most services need no client of a cluster.
+    from ftkit.server.cluster_check import check_cluster
+    from ftkit.server.ray_client import RayClient
+    from ftkit.server.ray_jobs import RayJobs
+
+    address = _address(connectable_host(host), listener)
+    cluster = replace(cluster, service_url=cluster.service_url or address)
+    folder = Folder(settings.folder)
+    with closing(RayClient(cluster.url, cluster.token)) as client:
+        result = check_cluster(client, folder, cluster.service_url, listener)
+    note = (
+        f"; training on the Ray cluster at {cluster.url} (Ray {result.version},"
+        f" {plural(result.nodes, 'node')}), whose jobs report to {cluster.service_url}"
+    )
+    return replace(settings, runner=RayJobs(folder, cluster)), note
+
+
+def _host_name(host: str) -> str:
+    """Return a host as URLs have it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    """Return the address of a listening socket, without a path."""
+    return f"http://{_host_name(host)}:{listener.getsockname()[1]}"
+
+
+def _serve(
+    settings: ServerSettings, listener: socket.socket, host: str, notify: Callable[[str], None]
 ) -> None:
     """Serve the data folder, whose lock is held, until the process is interrupted."""
     folder = settings.folder
-    listener = _listen(host, port, any_port)
-    host_name = f"[{host}]" if ":" in host else host
-    url = f"http://{host_name}:{listener.getsockname()[1]}/v1"
+    url = f"{_address(host, listener)}/v1"
     secret = secrets.token_hex(16)
-    settings = replace(settings, hosts=(*LOCAL_HOSTS, host_name.lower()), secret=secret)
+    settings = replace(settings, hosts=(*LOCAL_HOSTS, _host_name(host).lower()), secret=secret)
     try:
         app = create_app(settings)
     except (OSError, sqlite3.Error) as error:

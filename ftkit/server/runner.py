@@ -39,7 +39,8 @@ class Attempt(Struct, frozen=True):
         number: Number of the attempt among those of the job, from 1; 0 for a validation, which
             runs on the machine of the service and has no token.
         token: Secret with which the process authenticates to the service. It is only in the
-            environment of the process, never in its command line, in a log or on the disk.
+            environment of the process, never in its command line or in a log. A runner may hand it
+            over in a file that only the user can read, and that the process removes.
     """
 
     job: str
@@ -63,6 +64,18 @@ def worker_environment(url: str, attempt: Attempt) -> dict[str, str]:
         attempt: The attempt.
     """
     return {JOB_URL: url, JOB_ID: attempt.job, JOB_TOKEN: attempt.token}
+
+
+class Room(Struct, frozen=True):
+    """Room for another process.
+
+    Attributes:
+        is_free: True if the process can start now.
+        obstacle: Reason why it could not start even if no other process ran, or "".
+    """
+
+    is_free: bool
+    obstacle: str = ""
 
 
 class Waiting(Struct, frozen=True):
@@ -113,6 +126,10 @@ class Runner(Protocol):
         Raises:
             RunnerError: No process of this kind can be started; the job fails.
         """
+        ...
+
+    def room(self, job: JobObject) -> Room:
+        """Return the room for the training process of a job, besides the processes that run."""
         ...
 
     def state(self, handle: str) -> RunState:

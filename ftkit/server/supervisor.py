@@ -44,6 +44,12 @@ POLL_SECONDS = 0.1
 OUTAGE_SECONDS = 5.0
 """Seconds to wait before a runner that cannot be reached is tried again."""
 
+ROOM_SECONDS = 0.5
+"""Seconds to wait before a runner without room is asked again."""
+
+OBSTACLE_SECONDS = 60
+"""Seconds to wait before a runner is asked again about jobs that it can never run."""
+
 EXPIRY_SECONDS = 60
 """Seconds between removals of what has expired."""
 
@@ -134,6 +140,8 @@ class Supervisor(threading.Thread):
             task: JobQueue(database, STARTS_FROM[task], capacities[task]) for task in STARTS_FROM
         }
         self._processes: dict[str, JobProcess] = {}
+        self._obstacles: dict[str, str] = {}  # why no node can run a job, by its id
+        self._next_start = self._next_retry = 0.0
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
@@ -241,7 +249,7 @@ class Supervisor(threading.Thread):
         """Start processes for waiting jobs, up to the capacity of the task."""
         queue = self._queues[task]
         for _ in range(queue.capacity.total):
-            job = queue.take(self._count_processes(task), self._processes)
+            job = self._take(task)
             if job is None:
                 break
             if task == "check" or not self._fail_if_disk_full(job):
@@ -252,6 +260,34 @@ class Supervisor(threading.Thread):
                 break
         if task == "train":
             queue.explain(self._count_processes(task), self._processes)
+
+    def _take(self, task: Task) -> JobObject | None:
+        """Return the job to start next, if there is room for it."""
+        if task == "check":
+            return self._queues[task].take(self._count_processes(task), self._processes)
+        if time.monotonic() < self._next_start:
+            return None
+        if time.monotonic() >= self._next_retry:
+            self._obstacles.clear()
+            self._next_retry = time.monotonic() + OBSTACLE_SECONDS
+        while True:
+            count = len(self._obstacles)
+            excluded = self._processes.keys() | self._obstacles.keys()
+            job = self._queues[task].take(self._count_processes(task), excluded, self._has_room)
+            if job or len(self._obstacles) == count:
+                return job
+
+    def _has_room(self, job: JobObject) -> bool:
+        """Return True if the runner has room for a job. If it never will, add an event, once."""
+        room = self._runners["train"].room(job)
+        if room.obstacle:
+            self._obstacles[job.id] = room.obstacle
+            message = f"The job waits: {room.obstacle}"
+            add_event(self._database, job.id, job.tenant, message, "warn", key="obstacle")
+        elif not room.is_free:
+            # Smaller jobs do not overtake it, or it might wait forever.
+            self._next_start = time.monotonic() + ROOM_SECONDS
+        return room.is_free
 
     def _fail_if_disk_full(self, job: JobObject) -> bool:
         """Fail a job if the disk is full, since it could save nothing. Return True if it failed."""

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -95,7 +96,10 @@ class Driver:
         import ray
 
         self._ray: Any = ray
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, namespace="ftkit")
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except ConnectionError as error:
+            raise RuntimeError("there is none; start one with: ray start --head") from error
         self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(scan_shard)
 
     def _submit(self, order: Order) -> None:
@@ -128,7 +132,8 @@ class Driver:
 
     def _send_signs_of_life(self) -> None:
         while True:
-            self._channel.send(Alive(self._processors()))
+            with suppress(Exception):  # the head may answer again before it counts as dead
+                self._channel.send(Alive(self._processors()))
             time.sleep(ALIVE_SECONDS)
 
     def _processors(self) -> float:

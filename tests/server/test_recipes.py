@@ -70,6 +70,7 @@ def test_a_folder_is_named_by_any_path_to_it(
         ("[default]\nlearning_rate = { dpo = 0 }", "Expected `float` > 0.0"),
         ('[default]\nquantization = "8bit"', "Invalid enum value '8bit' - at `quantization`"),
         ("[default]\ntargets = []", "Expected `array` of length >= 1 - at `targets`"),
+        ("[default]\nnodes = 2", "a job trains on the GPUs of one node"),
         ("[default]\nsave_total_limit = 0", "Expected `int` >= 1 - at `save_total_limit`"),
         ("[default]\ntokens = 0", "Expected `int` >= 1 - at `tokens`"),
         ('[default]\nattention = "fast"', "Invalid enum value 'fast' - at `attention`"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.server.lifecycle import FINAL
+from ftkit.server.objects import FINAL
 from support.detached_runner import worker_ids
 from support.remote_jobs import RemoteJobs
 

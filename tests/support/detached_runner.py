@@ -21,6 +21,7 @@ from ftkit.server.objects import JobObject
 from ftkit.server.runner import (
     Attempt,
     Ended,
+    Room,
     RunnerError,
     RunnerUnavailableError,
     Running,
@@ -73,6 +74,9 @@ class DetachedRunner:
         (self._folder / f"{attempt.name}.pid").write_text(str(process.pid))
         process.returncode = 0  # it is not waited for, and Popen would warn of that
         return attempt.name
+
+    def room(self, job: JobObject) -> Room:
+        return Room(True)
 
     def _check_available(self) -> None:
         if (self._folder / "unavailable").exists():

@@ -24,6 +24,7 @@ import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
 from ftkit.server.limits import TenantLimits
+from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run
 from ftkit.server.storage import StorageLimits
@@ -59,7 +60,8 @@ settings = ServerSettings(
     limits=TenantLimits(**s["limits"]),
     shared_priorities=s["shared_priorities"],
 )
-run(settings, "127.0.0.1", 0, print)
+cluster = RaySettings(**s["cluster"]) if s["cluster"] else None
+run(settings, "127.0.0.1", s["port"], print, cluster=cluster)
 """
 
 SERVER_MODULES = [
@@ -105,7 +107,8 @@ class LocalServer:
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
     a file with recipes. `answers` are URLs of answering servers by base model. `forked` is False in
     tests of what the start of the server and its workers does: see `forking`. `runner` are the
-    arguments of the `DetachedRunner` of training jobs.
+    arguments of the `DetachedRunner` of training jobs, and `cluster` the settings of a Ray cluster
+    for them. `port` is 0 for a free one.
     """
 
     def __init__(
@@ -120,6 +123,8 @@ class LocalServer:
         answers: dict[str, str] | None = None,
         answers_key: str = "",
         forked: bool = FORKS,
+        cluster: dict[str, str] | None = None,
+        port: int = 0,
         runner: dict[str, Any] | None = None,
         limits: dict[str, int] | None = None,
         shared_priorities: bool = False,
@@ -137,6 +142,8 @@ class LocalServer:
             "answers": answers or {},
             "answers_key": answers_key,
             "forked": forked,
+            "cluster": cluster,
+            "port": port,
             "runner": runner,
             "path": sys.path if runner else [],
             "limits": limits or {},

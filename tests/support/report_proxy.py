@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 SECONDS = 30.0
 """Maximum duration of a connection."""
@@ -19,15 +20,15 @@ class ReportProxy:
 
     `target` returns the port of the service. While `is_cut` is set, connections are accepted, and
     nothing more. The next `lose` answers are not passed on, although the service has handled the
-    requests, and each answer takes `delay` seconds longer. `acknowledged` has the data of each
-    event whose arrival a worker learned of, with its key and the number of times.
+    requests, and each answer takes `delay` seconds longer. `acknowledged` has the key and the data of
+    each event whose arrival a worker learned of.
     """
 
     def __init__(self, target: Callable[[], int]) -> None:
         self._target = target
         self.is_cut, self.delay, self.lose = threading.Event(), 0.0, 0
         self.lost_answers = 0
-        self.acknowledged: list[tuple[str, dict[str, object]]] = []
+        self.acknowledged: list[tuple[str, dict[str, Any]]] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import openai
 
+from support.local_server import event_messages
 from support.models import SMOKE
 
 CITIES = (
@@ -66,3 +68,18 @@ def ask_model(client: openai.OpenAI, model: str, name: str, **more: Any) -> str:
         model=model, messages=question(name), **{"temperature": 0, "max_tokens": 40, **more}
     )  # type: ignore[arg-type]
     return response.choices[0].message.content
+
+
+def wait_for_step(client: openai.OpenAI, job: str, step: int, seconds: float = 90) -> None:
+    """Wait until the job has reported a training step."""
+    deadline = time.monotonic() + seconds
+    while not any(text.startswith(f"Step {step}/") for text in event_messages(client, job)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def steps(client: openai.OpenAI, job: str) -> list[str]:
+    """Return "Step N/TOTAL" of each step that the job has reported, oldest first."""
+    return [
+        text.partition(":")[0] for text in event_messages(client, job) if text.startswith("Step")
+    ]

@@ -12,6 +12,8 @@ from ftkit._text import quote_argument, quote_path
 from ftkit.dataset.detect import MAGIC, classify
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.inputs import IN_MEMORY
+from ftkit.dataset.object_location import is_url
+from ftkit.dataset.object_ranges import ObjectRanges
 from ftkit.dataset.reader import SinglePass, Source
 from ftkit.dataset.shapes import SHAPES
 from ftkit.errors import FileError, UsageError
@@ -179,7 +181,8 @@ def convert_command(name: str, target: str, options: Mapping[str, str] | None = 
         name: The file.
         target: Name of the format to write.
         options: Further options, by name. Without `output-file`, the name of the output is that of
-            the file with another suffix; `-` is standard output.
+            the file with another suffix, in the current folder if it is a URL; `-` is standard
+            output.
     """
     options = dict(options or {})
     output = options.pop("output-file", "")
@@ -191,6 +194,7 @@ def convert_command(name: str, target: str, options: Mapping[str, str] | None = 
 
 
 def _output_name(name: str, target: str) -> str:
+    name = name.rpartition("/")[2] if is_url(name) else name
     stem, suffix = os.path.splitext("chat" if name == "-" else name.removesuffix(".gz"))
     return quote_path(f"{stem}-{target}.jsonl" if suffix == ".jsonl" else f"{stem}.jsonl")
 
@@ -202,8 +206,9 @@ def detect_file(source: Source) -> FileFormat:
         FileError: The file cannot be read, or is in a format that ftkit does not read.
     """
     beginning = b"" if os.path.isdir(source.path) else read_beginning(source)
+    path = source.object if isinstance(source, ObjectRanges) else source.path
     for format in file_formats().values():
-        if format.recognizes(source.path, beginning):
+        if format.recognizes(path, beginning):
             return format
     for magic, (title, advice) in MAGIC.items():
         if beginning.startswith(magic):

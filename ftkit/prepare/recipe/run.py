@@ -216,7 +216,7 @@ def _run_step(step: RecipeStep, value: Any) -> Prepared:
 
 
 def _differs(new: Path, old: str | None) -> bool:
-    """Return True if a file is not equal to a former one, or there is none."""
+    """Return True if a file is not equal to the former one, or did not exist."""
     if old is None:
         return True
     with new.open("rb") as file, open_stored(old) as former:

@@ -49,7 +49,9 @@ def test_an_architecture_is_trained(architecture: str, tmp_path: Path) -> None:
     assert job
     job.base = name
     settings = resolve_hyperparameters(recipe, {"n_epochs": 1}, "supervised", len(sequences))
-    run = TrainingRun(job, folder.job(job.id), recipe, settings, ranks=1)
+    run = TrainingRun(
+        job, folder.job(job.id), folder.checkpoints(job.id), recipe, settings, ranks=1
+    )
     trainer = create_trainer(run, base, folder, {"training": data}, [])
     trainer.args.save_strategy = "no"
     trainer.train()

@@ -20,28 +20,20 @@ import pytest
 
 from support.local_server import LocalServer, event_messages, wait_for_job
 from support.processes import wait_for_end, wait_for_worker, worker_processes
-from support.training import CITY_DATA, ask_model, method_with, start_job
+from support.training import (
+    CITY_DATA,
+    ask_model,
+    method_with,
+    start_job,
+    steps,
+    wait_for_step,
+)
 
 pytestmark = pytest.mark.training
 
 
 EPOCHS = 20
 """Number of epochs, of two steps each, in which the smoke model memorizes CITY_DATA."""
-
-
-def wait_for_step(client: openai.OpenAI, job: str, step: int) -> None:
-    """Wait until the job has reported a training step."""
-    deadline = time.monotonic() + 90
-    while not any(text.startswith(f"Step {step}/") for text in event_messages(client, job)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def steps(client: openai.OpenAI, job: str) -> list[str]:
-    """Return "Step N/TOTAL" of each step that the job has reported, oldest first."""
-    return [
-        text.partition(":")[0] for text in event_messages(client, job) if text.startswith("Step")
-    ]
 
 
 def test_cancel_ends_training_within_5_seconds_and_frees_its_memory(

@@ -45,6 +45,7 @@ def test_a_single_process_uses_one_of_several_gpus(
     run = trainers.TrainingRun(
         job=job,
         job_folder=folder.job(job.id),
+        output=folder.checkpoints(job.id),
         recipe=recipe,
         hyperparameters=resolve_hyperparameters(recipe, {}, method, examples=8),
         ranks=1,

@@ -17,6 +17,7 @@ from xml.parsers import expat
 
 from msgspec import Struct
 
+from ftkit.dataset.object_ranges import open_stored
 from ftkit.errors import FileError, os_error_message
 from ftkit.prepare.file_formats.shared.number_formats import NumberFormat, find_format
 
@@ -272,9 +273,9 @@ class SharedTexts:
 
 
 def is_workbook(path: str) -> bool:
-    """Return True if a file is the archive of a workbook."""
+    """Return True if a file or an object is the archive of a workbook."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_stored(path) as file, zipfile.ZipFile(file) as archive:
             return "xl/workbook.xml" in archive.NameToInfo
     except ZIP_ERRORS:
         return False

@@ -1,0 +1,186 @@
+"""Decisions of the runner on a Ray cluster: room for jobs, and the meaning of Ray's states."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.server.cluster_check import responding
+from ftkit.server.database import Database
+from ftkit.server.folder import Folder
+from ftkit.server.objects import JobObject
+from ftkit.server.ray_client import Node, RayJob, Submission
+from ftkit.server.ray_jobs import RayJobs, View, reservation
+from ftkit.server.ray_settings import RaySettings
+from ftkit.server.recipes import builtin_recipes
+from ftkit.server.runner import Attempt, Ended, RunnerUnavailableError, Running, Waiting
+from support.server_requests import create_job
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[RayJobs]:
+    """A runner whose cluster cannot be reached."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with closing(RayJobs(Folder(tmp_path / "data"), RaySettings(url, "http://service"))) as runner:
+        yield runner
+        runner._thread.join(5)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobObject:
+    with closing(Database(tmp_path / "jobs.db")) as database:
+        job = database.get(JobObject, create_job(database))
+    assert job
+    return job
+
+
+def see(runner: RayJobs, nodes: list[Node], *jobs: RayJob) -> None:
+    """Let the runner see a cluster, which its thread cannot reach."""
+    runner.close()
+    runner._thread.join(5)
+    runner._view = View({job.submission_id or "": job for job in jobs}, nodes)
+    runner._error = ""
+
+
+def node(name: str, cpus: float, gpus: float = 0.0, used: float = 0.0) -> Node:
+    return Node(name, {"CPU": cpus, "GPU": gpus}, {"CPU": used, "GPU": 0.0}, "10.0.0.1")
+
+
+def ray_job(
+    name: str, status: str, cpus: float = 1.0, on: str | None = None, **more: Any
+) -> RayJob:
+    reserved = {"ftkit_reserved_CPU": str(cpus), "ftkit_reserved_GPU": "0.0"}
+    return RayJob(status, name, driver_node_id=on, metadata=reserved, **more)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "jobs", "is_free"),
+    [
+        ([node("a", 1)], [], True),
+        ([node("a", 1, used=1)], [], False),
+        ([node("a", 1)], [ray_job("1", "RUNNING", on="a")], False),
+        ([node("a", 2, used=1)], [ray_job("1", "RUNNING", on="a")], True),
+        ([node("a", 1)], [ray_job("1", "PENDING")], False),
+        ([node("a", 2)], [ray_job("1", "PENDING")], True),
+        ([node("a", 1), node("b", 1)], [ray_job("1", "PENDING")], True),
+        ([node("a", 1), node("b", 1)], [ray_job("1", "PENDING"), ray_job("2", "PENDING")], False),
+        ([node("a", 1)], [ray_job("1", "SUCCEEDED", on="a")], True),
+    ],
+)
+def test_a_job_has_room_beside_what_others_reserve(
+    nodes: list[Node], jobs: list[RayJob], is_free: bool, runner: RayJobs, job: JobObject
+) -> None:
+    see(runner, nodes, *jobs)
+    room = runner.room(job)
+    assert (room.is_free, room.obstacle) == (is_free, "")
+
+
+def test_what_was_started_but_not_listed_takes_room(runner: RayJobs, job: JobObject) -> None:
+    see(runner, [node("a", 1)])
+    runner._submissions["x"] = Submission("x", "true", {"CPU": 1.0, "GPU": 0.0})
+    assert not runner.room(job).is_free
+    assert isinstance(runner.state("x"), Waiting)
+
+
+def test_a_job_that_no_node_can_run_has_an_obstacle(runner: RayJobs, job: JobObject) -> None:
+    job.recipe = {"gpus": 2}
+    see(runner, [node("a", 8, 1), node("b", 8, 1)])
+    assert "no node of the Ray cluster has 1 CPU and 2 GPU" in runner.room(job).obstacle
+    see(runner, [])
+    assert "the Ray cluster has no node" in runner.room(job).obstacle
+
+
+def test_a_recipe_reserves_its_threads_and_gpus() -> None:
+    recipes = builtin_recipes()
+    assert reservation(recipes.find("ftkit/smoke")) == {"CPU": 1.0, "GPU": 0.0}
+    assert reservation(recipes.find("owner/name")) == {"CPU": 1.0, "GPU": 1.0}
+
+
+FAILED = "JOB_SUPERVISOR_ACTOR_DIED"
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        (ray_job("j-1", "PENDING"), Waiting()),
+        (ray_job("j-1", "RUNNING"), Running()),
+        (ray_job("j-1", "SUCCEEDED", driver_exit_code=0), Ended("completed", "exit code 0")),
+        (ray_job("j-1", "STOPPED"), Ended("killed", "it was stopped in Ray")),
+        (
+            ray_job("j-1", "FAILED", driver_exit_code=-9),
+            Ended("killed", "killed with signal 9"),
+        ),
+        (
+            ray_job("j-1", "FAILED", driver_exit_code=12),
+            Ended("out_of_memory", "one of its processes had too little memory"),
+        ),
+        (
+            ray_job("j-1", "FAILED", driver_exit_code=2, message="Logs:\nsh: can't cd to /data\n"),
+            Ended("crashed", "exit code 2: sh: can't cd to /data"),
+        ),
+        (
+            ray_job("j-1", "FAILED", error_type=FAILED, message="The actor died"),
+            Ended("killed", "its node in the Ray cluster died"),
+        ),
+        (
+            ray_job("j-1", "FAILED", error_type=FAILED, message="the node running low on memory."),
+            Ended("out_of_memory", "Ray killed it because the memory of its node was full"),
+        ),
+        (ray_job("j-1", "FAILED", message="a\nnew kind"), Ended("killed", "new kind")),
+    ],
+)
+def test_states_of_ray_become_those_of_a_process(
+    job: RayJob, state: object, runner: RayJobs
+) -> None:
+    see(runner, [], job)
+    assert runner.state("j-1") == state
+
+
+def test_a_job_that_the_cluster_forgot_has_ended(runner: RayJobs) -> None:
+    see(runner, [])
+    end = runner.state("ftjob-a-1")
+    assert isinstance(end, Ended)
+    assert end.kind == "killed"
+
+
+def test_a_cluster_that_cannot_be_reached_has_no_states_and_no_room(
+    runner: RayJobs, job: JobObject
+) -> None:
+    with pytest.raises(RunnerUnavailableError, match="ConnectError"):
+        runner.state("ftjob-a-1")
+    assert not runner.room(job).is_free
+    handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    assert handle == f"{job.id}-1"
+    time.sleep(0.2)
+    assert isinstance(runner.state(handle), Waiting)
+
+
+def test_the_token_is_in_a_private_file_only(runner: RayJobs, job: JobObject) -> None:
+    runner.start("train", job, Attempt(job.id, 1, "ftattempt-secret"))
+    submission = runner._submissions[f"{job.id}-1"]
+    assert "ftattempt" not in str(submission)
+    assert submission.environment == {"FTKIT_JOB_URL": "http://service", "FTKIT_JOB_ID": job.id}
+    token = runner._folder.attempt(job.id, 1) / "token"
+    assert token.read_text() == "ftattempt-secret"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+def test_only_health_checks_are_answered_before_the_service_runs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with responding(listener, "nonce"):
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+                assert response.read() == b"nonce"
+            with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+                urllib.request.urlopen(f"{url}/internal/jobs/a/events", b"{}", timeout=5)
+            caught.value.close()
