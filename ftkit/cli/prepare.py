@@ -12,8 +12,6 @@ from ftkit.cli.inputs import progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import REPORTS
 from ftkit.cli.terminal import preferences, write, write_json
-from ftkit.dataset.object_location import is_url
-from ftkit.errors import UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: losses, leaks, rejected rows, errors in the outputs, or "
@@ -53,9 +51,6 @@ def prepare(recipe: str, check: bool, write_to: Sequence[str], report: str) -> i
     from ftkit.prepare.recipe.run import run
     from ftkit.report.recipe import render_recipe_text
 
-    for url in write_to:
-        if not is_url(url):
-            raise UsageError(f"`write_to` must be a URL, such as s3://bucket/data, not {url!r}")
     contents = read_recipe(recipe, write_to)
     for path in contents.targets().values():
         refuse_output_over_settings(path)

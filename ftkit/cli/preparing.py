@@ -17,13 +17,14 @@ from ftkit.cli.command import ERROR_CODE, STDOUT, refuse_output_over_settings
 from ftkit.cli.inputs import input_files, progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
-from ftkit.dataset.object_location import is_url
+from ftkit.dataset.object_location import is_url, parse_url
+from ftkit.dataset.object_writer import check_bucket
 from ftkit.dataset.reader import FileRanges, is_compressed
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats import JSONL, detect_file
 from ftkit.prepare.file_formats.parquet import PARQUET
-from ftkit.prepare.outputs import refuse_overwriting
+from ftkit.prepare.outputs import check_name, refuse_overwriting
 from ftkit.prepare.prepared import Prepared
 from ftkit.report.prepare import render_prepared_text
 from ftkit.report.screen import render_screen_text
@@ -133,11 +134,14 @@ def write_prepared(
     target = _target(files, options["output_file"], is_in_place)
     if is_in_place and keeps_layout:
         _check_layout(files[0])
+    outputs = [*extra.values(), *([target] if target else [])]
+    if target and is_url(target):
+        check_name(target)
+    check_buckets(outputs)
     with (
         input_files(files) as (paths, names),
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
     ):
-        outputs = [*extra.values(), *([target] if target else [])]
         check_outputs(outputs, [*others, *(() if is_in_place else paths)])
         path = target or str(Path(folder, "output"))
         prepared = prepare(paths)
@@ -302,6 +306,16 @@ def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:
     refuse_overwriting(outputs, inputs)
     for path in paths:
         refuse_output_over_settings(path)
+
+
+def check_buckets(outputs: Sequence[str]) -> None:
+    """Raise an error if an output is an object in a bucket that cannot be used, or named twice.
+
+    The first request to write comes after all rows were read, for some commands and for pipes.
+    """
+    refuse_overwriting(outputs, ())
+    for url in {parse_url(output).root: output for output in outputs if is_url(output)}.values():
+        check_bucket(url)
 
 
 def copy_to_stdout(path: Path) -> None:

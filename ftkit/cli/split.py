@@ -17,6 +17,7 @@ from ftkit.cli.inputs import input_files
 from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import (
     REPORTS,
+    check_buckets,
     check_outputs,
     named_files,
     record_options,
@@ -137,6 +138,7 @@ def split(files: Sequence[str], **options: Any) -> int:
     targets = {subset: f"{beginning}.{subset}{suffix}" for subset in chosen.names}
     if not prefix:
         _refuse_existing(targets.values(), beginning)
+    check_buckets([*extra.values(), *targets.values()])
     with input_files(files) as (paths, names):
         check_outputs([*extra.values(), *targets.values()], paths)
         audit = Audit()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ftkit._text import quote_argument
-from ftkit.dataset.object_location import is_url, parse_url
+from ftkit.dataset.object_location import is_pattern, is_url, parse_url
 from ftkit.errors import UsageError
 
 PREPARED = ("files", "output_file", "map", "rejects")
@@ -91,14 +91,20 @@ def _refusal(command: str, parameter: click.Parameter, url: str) -> str:
     kind = "folder" if "DIR" in (parameter.metavar or "") else "file"
     problem = f"{label} must be a local {kind}, not {url}"
     if parameter.name in COPIED.get(command, ()):
-        return f"{problem}; copy it first: `{_copy_command(url, key)}`"
+        return f"{problem}; copy it first: `{copy_command(url, key)}`"
     if parameter.name in OUTPUTS or kind == "folder":
         return f"{problem}; name one on this machine"
     return f"{problem}; download it and name the copy"
 
 
-def _copy_command(url: str, key: str) -> str:
-    """Return the command that copies the rows at a URL to a local file named after the key."""
+def copy_command(url: str, key: str) -> str:
+    """Return the command that copies the rows at a URL to a local file of the same name.
+
+    Rows of the objects that a pattern matches are copied to `rows.jsonl`.
+    """
     name = key.rpartition("/")[2].removesuffix(".gz")
     stem = name.rpartition(".")[0] or name
+    if is_pattern(url):
+        stem = "rows"
+    stem = f"./{stem}" if stem.startswith("-") else stem
     return f"ftkit sample {quote_argument(url)} --fraction 1 -o {quote_argument(f'{stem}.jsonl')}"

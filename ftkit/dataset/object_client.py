@@ -95,6 +95,8 @@ def _open_store(
     variables = dict(environment)
     settings: dict[str, Any] = profile_settings(variables) if scheme == "s3" else {}
     endpoint = settings.get("endpoint") or _first(variables, SCHEMES[scheme].endpoints)
+    if endpoint:  # else obstore may prefer another variable to the one that is checked here
+        settings["base_url" if scheme == "gs" else "endpoint"] = endpoint
     if "access_key_id" not in settings and lacks_credentials(scheme, variables):
         raise FileError(no_credentials(Location(scheme, bucket, "")))
     common: dict[str, Any] = {
@@ -113,10 +115,10 @@ def _open_store(
         if scheme == "s3":
             return store.S3Store(bucket, **settings, **common)
         if scheme == "gs":
-            return store.GCSStore(bucket, **common)
+            return store.GCSStore(bucket, **settings, **common)
         if scheme == "az":
             _check_account(variables)
-            return store.AzureStore(bucket, **common)
+            return store.AzureStore(bucket, **settings, **common)
         common["client_options"]["allow_http"] = scheme == "http"
         return store.HTTPStore.from_url(f"{scheme}://{bucket}", **common)
     except FileError:

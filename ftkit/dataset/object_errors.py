@@ -90,6 +90,12 @@ def is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) and not (code and code[1] in NO_BUCKET)
 
 
+def is_refused(error: BaseException | None) -> bool:
+    """Return True if nothing can be done in a bucket: it does not exist, or the keys are rejected."""
+    code = _CODE.search(str(error))
+    return code is not None and code[1] in NO_BUCKET | REJECTED
+
+
 def changed(location: Location) -> str:
     """Return the message for an object that has another ETag than it had when it was found."""
     return f"{location.url} changed while it was read; run the command again"
@@ -100,6 +106,12 @@ def no_credentials(location: Location) -> str:
     service = location.service
     advice = f"{service.advice}, or {service.skip_signature}=true for a public {service.container}"
     return f"no credentials for {location.root}; {advice}"
+
+
+def _asked_machine(failure: _Failure) -> bool:
+    """Return True if the machine was asked for credentials; the key may look as if it was."""
+    own = f"/{failure.location.bucket}/{failure.location.key}/"
+    return bool(METADATA.search(failure.text)) and not METADATA.search(own)
 
 
 def _no_permission(failure: _Failure) -> str:
@@ -128,13 +140,22 @@ def _unreachable(failure: _Failure) -> str:
     )
 
 
+def _bad_key(failure: _Failure) -> str:
+    return (
+        f"cannot {failure.action} {failure.url}: the key of an object there has an empty part, a "
+        "dot or a control character between its slashes; begin the pattern with another folder, or "
+        "rename that object"
+    )
+
+
 _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], ...] = (
     (
         lambda it: it.kind == "PreconditionError" or it.status == 412,
         lambda it: changed(it.location),
     ),
+    (lambda it: it.kind == "InvalidPathError", _bad_key),
     (
-        lambda it: bool(METADATA.search(it.text)),
+        _asked_machine,
         lambda it: no_credentials(it.location),
     ),
     (

@@ -13,7 +13,19 @@ _SUPPORTED = "s3://, gs://, az:// or https://"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _MAGIC = re.compile(r"[*?[]")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and surrogates, which stand for bytes that are not UTF-8."""
+
+_BUCKET = re.compile(r"[$\w][\w.-]*", re.ASCII)
+"""Names of buckets, and of containers such as `$web`. Others could change the host of requests."""
+
+_HOST = re.compile(r"([\w-][\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
+_SIGNATURE = re.compile(
+    r"(^|&)(sig|signature|x-(amz|goog)-\w+|awsaccesskeyid|googleaccessid)=", re.IGNORECASE
+)
+"""Part of the query of a presigned URL. Other question marks belong to patterns."""
+
 _PATH_CHARACTERS = "/!$&'()*+,;=:@"
 """Punctuation that a path of a web server has as it is (RFC 3986, pchar and slash)."""
 
@@ -121,14 +133,26 @@ def parse_url(url: str) -> Location:
         raise UsageError(f"the scheme {scheme!r:.40} is not supported; use {_SUPPORTED}")
     rest = match[2]
     bucket, _, key = rest.partition("/")
-    if "@" in bucket:
+    is_web = scheme not in BUCKETS
+    is_valid = bool((_HOST if is_web else _BUCKET).fullmatch(bucket))
+    if "@" in bucket or (":" in bucket and "@" in rest and not is_valid):  # it may have a slash
         raise UsageError(
             f"{scheme}:// URLs must not contain a user name or a password; {SCHEMES[scheme].advice}"
         )
-    if scheme not in BUCKETS and not _CONTROLS.search(rest):
+    if _CONTROLS.search(rest):
+        raise UsageError(f"{scheme}:// URLs must not contain control characters or invalid UTF-8")
+    if not is_web and _SIGNATURE.search(rest.partition("?")[2]):
+        raise UsageError(f"{scheme}:// URLs must not contain a signature; {SCHEMES[scheme].advice}")
+    if bucket and not is_web and not is_valid:
+        raise UsageError(
+            f"the {SCHEMES[scheme].container} of {scheme}:// URLs must be a name of letters, digits, "
+            "dots, hyphens and underscores; the address of a service is set by a variable, such as "
+            "AWS_ENDPOINT_URL"
+        )
+    if is_web:
         key = _web_path(url, scheme)
-    if _CONTROLS.search(rest + key):
-        raise UsageError(f"{scheme}:// URLs must not contain control characters")
+    if _CONTROLS.search(key):
+        raise UsageError(f"{url} has encoded control characters in its path")
     if not bucket or not key or key.endswith("/"):
         container = SCHEMES[scheme].container
         example = f"{scheme}://{bucket or container}/data/train.jsonl"
@@ -154,6 +178,8 @@ def _web_path(url: str, scheme: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
+        if host and not _HOST.fullmatch(parts.netloc):
+            raise ValueError
     except ValueError:
         raise UsageError(f"{url} has no valid host") from None
     if scheme == "http" and not is_loopback(host):

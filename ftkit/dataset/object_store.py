@@ -84,7 +84,7 @@ def list_objects(pattern: str) -> list[RemoteObject]:
         place = location._replace(key=meta["path"])
         if place.key == location.key:
             return [_remote_object(place, meta)]  # its name has characters of a pattern
-        if matches(place.key, location.key):
+        if matches(place.key, location.key) and not _is_folder(place, meta):
             objects.append(_remote_object(place, meta))
         if len(objects) > MAX_OBJECTS:
             raise FileError(
@@ -93,6 +93,24 @@ def list_objects(pattern: str) -> list[RemoteObject]:
     if not objects:
         raise FileError(f"no object matches {pattern!r}")
     return sorted(objects)
+
+
+def _is_folder(location: Location, meta: Any) -> bool:
+    """Return True for the mark of a folder: an empty object whose key ends in a slash.
+
+    The consoles of services make them. The listing leaves the slash out, so whether there is an
+    object without it must be asked.
+    """
+    if meta["size"]:
+        return False
+    import obstore
+
+    store = open_store(location)
+    try:
+        request(location, lambda: obstore.head(store, location.key))
+    except FileError as error:
+        return is_missing(error.__cause__ or error)
+    return False
 
 
 def open_object(url: str, unpacks: bool = False) -> BinaryIO:

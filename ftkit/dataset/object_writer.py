@@ -9,8 +9,8 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
 
-from ftkit.dataset.object_client import open_store
-from ftkit.dataset.object_errors import object_error
+from ftkit.dataset.object_client import open_store, request
+from ftkit.dataset.object_errors import is_refused, object_error
 from ftkit.dataset.object_location import Location, parse_url
 from ftkit.errors import FileError, UsageError
 
@@ -181,6 +181,26 @@ def writable_location(url: str) -> Location:
     if location.is_pattern:
         raise UsageError(f"cannot write {url}: it has wildcards; name one object")
     return location
+
+
+def check_bucket(url: str) -> None:
+    """Raise an error if the bucket of an object cannot be used, which takes one request.
+
+    Keys may write what they cannot read, so other errors are left to the upload.
+
+    Raises:
+        FileError: There is no such bucket, or the keys or the settings are wrong.
+        UsageError: The URL is invalid, or of a server that takes no uploads.
+    """
+    location = writable_location(url)
+    store = open_store(location)
+    from obstore import get
+
+    try:
+        request(location, lambda: get(store, location.key, options={"range": (0, 1)}), "write")
+    except FileError as error:
+        if is_refused(error.__cause__):
+            raise
 
 
 @contextmanager

@@ -21,11 +21,17 @@ from msgspec import Struct
 
 from ftkit.dataset.detect import HEAD_BYTES, Head
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
-from ftkit.dataset.object_location import is_collapsed, is_url
+from ftkit.dataset.object_location import is_collapsed, is_url, parse_url
 from ftkit.errors import FileError, did_you_mean, os_error_message
 
 BLOCK_BYTES = 1 << 18
 """Bytes that are decoded at a time. A line that is longer is read whole, up to `MAX_LINE_BYTES`."""
+
+MAX_SHARDS = 1 << 17
+"""Maximum number of shards of a file, whose list is in memory. Those of larger files are larger.
+
+A web server may say that a file has any size.
+"""
 
 PART_BYTES = 16 << 20
 """Bytes of a part: few enough that workers finish together, many enough to be worth starting."""
@@ -266,6 +272,7 @@ def check_readable(path: str) -> None:
         raise FileError(f"{path} is a folder; name one of its files{example}")
     if not os.path.exists(path):
         if is_collapsed(path):
+            parse_url(path.replace(":/", "://", 1))  # it refuses one with a password, unseen
             raise FileError(f"no such file: {path}; give a URL as text, since a Path drops a slash")
         folder, name = os.path.split(path)
         siblings = _names_in(folder or ".")
@@ -314,6 +321,7 @@ def shards_of(file: str, total: int, size: int, etag: str = "") -> list[Shard]:
     """
     if is_compressed(file):
         return [Shard(file, 0, -1, etag)]
+    size = max(size, -(-total // MAX_SHARDS))
     starts = range(0, max(total, 1), size)
     return [Shard(file, start, min(start + size, total), etag) for start in starts]
 

@@ -154,3 +154,17 @@ def test_outputs_must_be_different_objects() -> None:
     done = run_ftkit("sample", MARV, "-n", "1", "-o", url, "--map", url)
     assert done.returncode == 2
     assert done.stderr == f"ftkit: {url} is named for two outputs; name another file\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3://bucket/data/train.jsonl.gz", "train.jsonl"),
+        ("s3://bucket/data/*.jsonl", "rows.jsonl"),
+        ("s3://bucket/-rf.csv", "./-rf.jsonl"),
+        ("https://host/a*.jsonl", "'a*.jsonl'"),
+    ],
+)
+def test_the_copy_of_a_url_has_a_name_for_the_next_command(url: str, name: str) -> None:
+    done = run_ftkit("submit", url, "-m", "gpt-4.1")
+    assert done.stderr.endswith(f" --fraction 1 -o {name}`\n")

@@ -18,6 +18,10 @@ class GenericError(Exception):
     """Stands for obstore's exception of that name; causes are told apart by names and texts."""
 
 
+class InvalidPathError(Exception):
+    """Stands for obstore's exception of that name, for a key in a listing."""
+
+
 def failed(status: int, code: str = "") -> Exception:
     """Return an exception as obstore raises it for a response."""
     return GenericError(
@@ -76,6 +80,18 @@ def failed(status: int, code: str = "") -> Exception:
             GenericError(f"Error performing PUT http://169.254.169.254/latest/api/token {SECRET}"),
             "no credentials for s3://bucket; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AWS_PROFILE, or AWS_SKIP_SIGNATURE=true for a public bucket",
+        ),
+        (
+            S3._replace(key="identity/a.jsonl"),
+            FileNotFoundError("Error performing GET http://127.0.0.1/bucket/identity/a.jsonl"),
+            "no such file: s3://bucket/identity/a.jsonl",
+        ),
+        (
+            S3._replace(key="data"),
+            InvalidPathError('Error parsing Path "data/../secret": illegal sequence ".."'),
+            "cannot read s3://bucket/data: the key of an object there has an empty part, a dot or a "
+            "control character between its slashes; begin the pattern with another folder, or "
+            "rename that object",
         ),
         (
             S3,

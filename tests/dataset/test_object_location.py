@@ -43,10 +43,15 @@ def test_a_url_names_a_bucket_and_a_key(url: str, location: Location) -> None:
         "https://host/a%3Fb%23c",
         "https://host/a+b,c=d;e:f@g!h$i&j'k(l)*m~n-o._/p",
         "https://host/d%C3%A4t%C3%A4",
+        "https://host/a%2541",
+        "https://[::1]:8/100%25%5B%5C",
+        "s3://bucket/a%41?b#c",
+        "az://$web/a",
     ],
 )
 def test_the_url_of_a_location_names_the_same_object(url: str) -> None:
     assert parse_url(url).url == url
+    assert parse_url(parse_url(url).url) == parse_url(url)
 
 
 @pytest.mark.parametrize("name", ["data.jsonl", "C:\\data", "a//b", "-", "<examples>", "x:y", None])
@@ -78,8 +83,21 @@ def test_a_path_is_no_url(name: object) -> None:
         ("s3://bucket/a//b", "s3://bucket/a//b has an empty part"),
         ("s3://bucket/a/../b", "s3://bucket/a/../b has an empty part or a dot"),
         ("s3://bucket/a\nb", "s3:// URLs must not contain control characters"),
-        ("https://host/a%0Ab", "https:// URLs must not contain control characters"),
+        ("s3://bucket/a\x9bb", "s3:// URLs must not contain control characters"),
+        ("s3://bucket/\udcff", "s3:// URLs must not contain control characters or invalid UTF-8"),
+        ("https://host/a%0Ab", "https://host/a%0Ab has encoded control characters"),
         ("https://host/a%ffb", "https://host/a%ffb has a path that is not percent-encoded UTF-8"),
+        ("https://me:secret/a@host/a", "https:// URLs must not contain a user name or a password"),
+        ("s3://AKIA:secret/a@bucket/a", "s3:// URLs must not contain a user name or a password"),
+        ("s3://bucket/a?X-Amz-Signature=secret", "s3:// URLs must not contain a signature"),
+        ("az://container/a?sv=1&sig=secret", "az:// URLs must not contain a signature"),
+        ("gs://bucket/a//b?x-goog-signature=secret", "gs:// URLs must not contain a signature"),
+        ("s3://evil.example.com#/a", "the bucket of s3:// URLs must be a name of letters, digits"),
+        ("s3://evil.example.com?/a", "the bucket of s3:// URLs must be a name of letters, digits"),
+        ("gs://bucket\\other/a", "the bucket of gs:// URLs must be a name of letters, digits"),
+        ("s3://../a", "the bucket of s3:// URLs must be a name of letters, digits"),
+        ("az://secret:9000/a", "the container of az:// URLs must be a name of letters, digits"),
+        ("https://127.0.0.1\\host/a", "https://127.0.0.1\\host/a has no valid host"),
     ],
 )
 def test_a_url_that_is_not_read_is_refused_without_its_secrets(url: str, reason: str) -> None:
@@ -93,6 +111,12 @@ def test_a_url_that_is_not_read_is_refused_without_its_secrets(url: str, reason:
 def test_a_url_that_was_made_a_path_is_explained() -> None:
     with pytest.raises(FileError, match="give a URL as text, since a Path drops a slash"):
         ftkit.validate(Path("s3://bucket/a.jsonl"))
+
+
+def test_a_password_in_a_url_that_was_made_a_path_is_not_shown() -> None:
+    with pytest.raises(FtkitError, match="must not contain a user name") as caught:
+        ftkit.validate(Path("https://me:secret@host/a.jsonl"))
+    assert "secret" not in str(caught.value)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

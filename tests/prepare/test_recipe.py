@@ -84,6 +84,24 @@ def test_a_recipe_writes_only_below_its_folder_and_the_current_one(
         run(HEAD.replace("out.jsonl", name))
 
 
+@pytest.mark.parametrize(
+    ("write_to", "message"),
+    [
+        ((), "writes to s3://bucket/data/out.jsonl; allow it by `write_to`"),
+        (("s3://bucket/dat", "gs://bucket"), "writes to s3://bucket/data/out.jsonl; allow it by"),
+        (("s3://",), "`write_to` must be a URL with a bucket"),
+        (("s3:///",), "`write_to` must be a URL with a bucket"),
+        (("s3:",), "`write_to` must be a URL with a bucket"),
+    ],
+)
+def test_a_recipe_writes_to_the_urls_only_that_are_allowed(
+    write_to: tuple[str, ...], message: str
+) -> None:
+    Path("recipe.toml").write_text(HEAD.replace("out.jsonl", "s3://bucket/data/out.jsonl"))
+    with pytest.raises(UsageError, match=message):
+        run_recipe("recipe.toml", write_to=write_to)
+
+
 def test_a_recipe_without_steps_copies_rows_byte_for_byte(data: Path) -> None:
     assert run(HEAD).ok
     assert Path("out.jsonl").read_bytes() == data.read_bytes()

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -281,6 +282,18 @@ def test_an_endpoint_without_encryption_can_be_allowed(
     assert find_object(url).size == len(CHATS)
 
 
+@pytest.mark.parametrize("other", ["AWS_ENDPOINT", "AWS_ENDPOINT_URL"])
+def test_keys_go_to_the_endpoint_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, url: str, other: str
+) -> None:
+    first = {"AWS_ENDPOINT": "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL_S3"}[other]
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv(other, proxy.url)
+    monkeypatch.setenv(first, f"http://127.0.0.1:{proxy.upstream}")
+    assert find_object(url).size == len(CHATS)
+    assert not proxy.requests
+
+
 def test_the_keys_of_a_profile_are_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
 ) -> None:
@@ -305,14 +318,13 @@ class TestWebServers:
         assert ftkit.validate(page).files[0].examples == 200
         assert {request.if_match for request in proxy.gets()} == {find_object(page).etag}
 
-    def test_a_percent_sign_in_a_name_is_encoded_once(
-        self, storage: Storage, proxy: FaultyProxy
-    ) -> None:
-        storage.put("a%20b?.jsonl", CHATS, is_public=True)
-        storage.put("a b?.jsonl", b"", is_public=True)
-        url = f"{proxy.url}/{BUCKET}/a%2520b%3F.jsonl"
-        file = ftkit.validate(url).files[0]
-        assert (file.file, file.examples) == (url, 200)
+    @pytest.mark.parametrize("name", ["%2541.jsonl", "a%3Fb.jsonl", "a%23b.jsonl"])
+    def test_a_path_is_decoded_once(self, storage: Storage, proxy: FaultyProxy, name: str) -> None:
+        storage.put("A.jsonl", b"not this one", is_public=True)
+        storage.put(unquote(name), CHATS, is_public=True)
+        report = ftkit.validate(f"{proxy.url}/{BUCKET}/{name}")
+        assert report.files[0].examples == 200
+        assert report.files[0].file == f"{proxy.url}/{BUCKET}/{name}"
 
     def test_a_server_that_refuses_head_is_asked_otherwise(
         self, proxy: FaultyProxy, page: str

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import ftkit
 from ftkit.dataset.object_store import find_object, list_objects, open_object
 from ftkit.dataset.reader import OVERLAP_BYTES, Block, Shard, blocks, shards_of, split
+from ftkit.errors import FileError
 from ftkit.report import RENDERERS
 from ftkit.summary import Report
 from support.examples import chat_lines
@@ -149,6 +150,20 @@ def test_patterns_name_objects_in_the_order_of_their_names(storage: Storage) -> 
     assert list_objects(top) == names
     assert list_objects(deep) == [names[0], "s3://bucket/data/sub/c.jsonl"]
     assert [file.file for file in ftkit.validate(top).files] == names
+
+
+def test_marks_of_folders_are_no_objects(storage: Storage) -> None:
+    for key, data in (("d/", b""), ("d/sub/", b""), ("d/a.jsonl", CHATS), ("d/empty", b"")):
+        storage.put(key, data)
+    assert list_objects(f"s3://{BUCKET}/d/*") == ["s3://bucket/d/a.jsonl", "s3://bucket/d/empty"]
+    assert list_objects(f"s3://{BUCKET}/**") == list_objects(f"s3://{BUCKET}/d/*")
+
+
+def test_a_key_that_cannot_be_named_is_an_error_of_its_own(storage: Storage) -> None:
+    storage.put("d/a.jsonl", CHATS)
+    storage.put("d//b.jsonl", CHATS)
+    with pytest.raises(FileError, match="the key of an object there has an empty part, a dot or a"):
+        list_objects(f"s3://{BUCKET}/d/*.jsonl")
 
 
 def test_a_name_with_the_characters_of_a_pattern_is_read(storage: Storage) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from ftkit.dataset.object_writer import PART_BYTES, PARTS_AT_ONCE, ObjectWriter, object_writer
 from ftkit.errors import FileError, UsageError
+from support.examples import chat_lines
+from support.fixture_types import Run
 from support.object_storage import Fault, FaultyProxy, Storage
 
 pytestmark = pytest.mark.remote
@@ -141,6 +143,17 @@ def test_a_wrong_bucket_is_an_error_before_anything_is_written(storage: Storage)
     message = "no such bucket: s3://missing-bucket; check"
     with pytest.raises(FileError, match=message), object_writer("s3://missing-bucket/x.jsonl"):
         pytest.fail("the block has begun")
+
+
+@pytest.mark.parametrize("command", ["split", "sample --fraction 1"])
+def test_a_wrong_bucket_is_an_error_before_rows_are_read(
+    storage: Storage, proxy: FaultyProxy, ftkit: Run, command: str
+) -> None:
+    url = storage.put("rows.jsonl", b"".join(line + b"\n" for line in chat_lines(20)))
+    done = ftkit(*command.split(), url, "-o", "s3://no-such-bucket/x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ftkit: no such bucket: s3://no-such-bucket; check its name")
+    assert not any("rows.jsonl" in request.path for request in proxy.requests)
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,11 @@ def _refuse_outside(recipe: Recipe, write_to: Sequence[str]) -> None:
     An output with a URL must be below one of `write_to`. A recipe may be somebody else's, such as
     in a pull request that CI checks, where credentials for other objects are at hand.
     """
+    for allowed in write_to:
+        if not is_url(allowed) or not allowed.partition("://")[2].strip("/"):
+            raise UsageError(
+                f"`write_to` must be a URL with a bucket, such as s3://bucket/data, not {allowed!r}"
+            )
     folders = [os.path.realpath(folder) for folder in (os.path.dirname(recipe.path), "")]
     for path in recipe.targets().values():
         if is_url(path):
