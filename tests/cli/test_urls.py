@@ -18,7 +18,7 @@ NO_PATHS = {
     *("A", "B", "ADDRESS", "BASE=URL", "CC", "CHAR", "COL", "DATE", "EXPR", "FORMAT", "HOURS"),
     *("ID", "KEY=VALUE", "MB", "N", "N|auto", "N|none", "NAME", "NAME=BASE", "PATH", "PROVIDER"),
     *("ROLE=PATH", "RULES", "SIZE", "STATUS", "TEXT", "TEXT|COL", "URL", "USD", "X", "X,Y[,Z]"),
-    *("X|none",),
+    *("X|none", "ENGINE", "ray=URL"),
 }
 """Metavars of values that are no files. PATH is a place in a row."""
 
