@@ -91,7 +91,7 @@ def is_missing(error: BaseException) -> bool:
 
 
 def is_refused(error: BaseException | None) -> bool:
-    """Return True if nothing can be done in a bucket: it does not exist, or the keys are rejected."""
+    """Return True if a bucket cannot be used: it does not exist, or the keys are rejected."""
     code = _CODE.search(str(error))
     return code is not None and code[1] in NO_BUCKET | REJECTED
 
