@@ -25,8 +25,7 @@ from ftkit.client.resources import Event, Job
 from ftkit.jobs.watch import Update
 from ftkit.server.database import Database, PageQuery
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import UNFINISHED
-from ftkit.server.objects import EventObject, JobObject
+from ftkit.server.objects import UNFINISHED, EventObject, JobObject
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at the jobs."""
