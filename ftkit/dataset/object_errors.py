@@ -42,7 +42,16 @@ _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
 
 class _Failure(NamedTuple):
-    """A failed request: where, to do what, and what is known of the cause."""
+    """A failed request.
+
+    Attributes:
+        location: The object, or the folder or the pattern that was listed.
+        action: Verb for what was to be done.
+        kind: Name of the exception's class.
+        status: Status of the response, or 0 without a response.
+        code: Error code in the body of the response, or "".
+        text: Text of the exception, which may hold secrets.
+    """
 
     location: Location
     action: str
@@ -126,18 +135,15 @@ def _no_permission(failure: _Failure) -> str:
 
 def _unreachable(failure: _Failure) -> str:
     host = "the object storage" if failure.location.is_bucket else failure.location.bucket
-    if failure.status:
-        is_busy = failure.status in BUSY or failure.status >= 500
-        return (
-            f"cannot {failure.action} {failure.url}: {host} answered with status {failure.status}"
-            + (f" ({failure.code})" if failure.code else "")
-            + (" to each attempt; try again later" if is_busy else "")
-            + ("" if is_busy else "; check the settings of the storage")
-        )
-    return (
-        f"cannot {failure.action} {failure.url}: no connection to {host}, or it was cut; "
-        "check the network and the endpoint"
-    )
+    problem = f"cannot {failure.action} {failure.url}:"
+    if not failure.status:
+        advice = "check the network and the endpoint"
+        return f"{problem} no connection to {host}, or it was cut; {advice}"
+    code = f" ({failure.code})" if failure.code else ""
+    answer = f"{problem} {host} answered with status {failure.status}{code}"
+    if failure.status in BUSY or failure.status >= 500:
+        return f"{answer} to each attempt; try again later"
+    return f"{answer}; check the settings of the storage"
 
 
 def _bad_key(failure: _Failure) -> str:

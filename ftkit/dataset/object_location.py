@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ftkit.dataset.object_schemes import BUCKETS, SCHEMES, Scheme
 from ftkit.errors import UsageError
 
-_SUPPORTED = "s3://, gs://, az:// or https://"
+_SUPPORTED = ", ".join(f"{scheme}://" for scheme in BUCKETS) + " or https://"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _MAGIC = re.compile(r"[*?[]")

@@ -209,8 +209,13 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
     check_name("provider", provider)
     catalog = with_others(catalog or load_catalog(), provider, [model])
     today = today or datetime.date.today()
-    how = {"models": [model], "provider": provider, "counting": counting, "catalog": catalog}
-    how["engine"] = engine
+    how = {
+        "models": [model],
+        "provider": provider,
+        "counting": counting,
+        "catalog": catalog,
+        "engine": engine,
+    }
     summary, format = _measured(file, format, how)
     model_facts, provider_facts = find_model(model, catalog), find_provider(provider, catalog)
     offer = _find_offer(model, model_facts, provider, provider_facts.title)

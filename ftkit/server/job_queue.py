@@ -58,7 +58,7 @@ class JobQueue:
             The job, or None if no job waits or may be started.
         """
         if sum(running.values()) >= self.capacity.total:
-            return None
+            return None  # without a look at the database, since this is asked at each poll
         chosen = choose_job(self._waiting(excluded), running, self._turns, self.capacity)
         next_job = self._database.get(JobObject, chosen.id) if chosen else None
         if chosen is None or next_job is None or not has_room(next_job):
