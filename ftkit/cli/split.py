@@ -25,8 +25,8 @@ from ftkit.cli.preparing import (
     warn_withheld,
 )
 from ftkit.cli.terminal import write, write_json
+from ftkit.dataset.files import check_readable
 from ftkit.dataset.object_location import is_url
-from ftkit.dataset.reader import check_readable
 from ftkit.errors import UsageError
 from ftkit.prepare.file_formats.parquet import PARQUET
 

@@ -10,9 +10,10 @@ from itertools import chain
 from typing import IO, Any, BinaryIO, cast
 
 from ftkit._text import excerpt
+from ftkit.dataset.files import check_readable
 from ftkit.dataset.object_location import is_pattern, is_url
 from ftkit.dataset.object_ranges import ObjectRanges, find_objects
-from ftkit.dataset.reader import FileRanges, SinglePass, Source, check_readable
+from ftkit.dataset.reader import FileRanges, SinglePass, Source
 from ftkit.errors import FileError, UsageError
 
 File = str | os.PathLike[str] | IO[bytes] | IO[str]

@@ -145,9 +145,9 @@ def parse_url(url: str) -> Location:
         raise UsageError(f"{scheme}:// URLs must not contain a signature; {SCHEMES[scheme].advice}")
     if bucket and not is_web and not is_valid:
         raise UsageError(
-            f"the {SCHEMES[scheme].container} of {scheme}:// URLs must be a name of letters, digits, "
-            "dots, hyphens and underscores; the address of a service is set by a variable, such as "
-            "AWS_ENDPOINT_URL"
+            f"the {SCHEMES[scheme].container} of {scheme}:// URLs must be a name of letters, "
+            "digits, dots, hyphens and underscores; the address of a service is set by a variable, "
+            "such as AWS_ENDPOINT_URL"
         )
     if is_web:
         key = _web_path(url, scheme)

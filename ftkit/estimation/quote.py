@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
-from ftkit.dataset.reader import find_file, read_head
+from ftkit.dataset.files import find_file
+from ftkit.dataset.reader import read_head
 from ftkit.errors import FileError, check_names
 from ftkit.estimation.estimate import (
     Estimate,

@@ -17,7 +17,8 @@ from ftkit.catalog import (
     load_catalog,
     with_others,
 )
-from ftkit.dataset.reader import SinglePass, check_regular
+from ftkit.dataset.files import check_regular
+from ftkit.dataset.reader import SinglePass
 from ftkit.errors import FileError, FtkitError, UsageError
 from ftkit.estimation.estimate import Terms
 from ftkit.estimation.measure import Measured, counting_methods, not_a_dataset, wrong_format

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from ftkit import FileError, validate
-from ftkit.dataset.reader import MAX_SHARDS, PART_BYTES, SinglePass, cut, read_head
+from ftkit.dataset.reader import MAX_SHARDS, PART_BYTES, SinglePass, read_head, shards_of
 from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.lines import CLEAN_LINE, findings_of
@@ -17,7 +17,7 @@ from support.lines import CLEAN_LINE, findings_of
 
 @pytest.mark.parametrize("size", [0, 1, (16 << 20) + 1, 5 * 10**12, 2**63 - 1])
 def test_the_shards_of_a_file_of_any_size_are_few_and_complete(size: int) -> None:
-    shards = cut("data.jsonl", size, PART_BYTES)
+    shards = shards_of("data.jsonl", size, PART_BYTES)
     assert len(shards) <= MAX_SHARDS
     assert (shards[0].start, shards[-1].end) == (0, size)
     assert all(one.end == other.start for one, other in pairwise(shards))
