@@ -32,6 +32,7 @@ LAYERS = (
     "tokens",
     "dataset",
     "catalog",
+    "pages",
     "_local",
     "_atomic",
     "_private",

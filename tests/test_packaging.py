@@ -50,3 +50,23 @@ def test_the_changelog_begins_with_the_version() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/pre-commit.md"])
 def test_the_pre_commit_hook_is_shown_at_the_version(page: str) -> None:
     assert re.findall(r"rev: v(\S+)", (ROOT / page).read_text("utf-8")) == [__version__]
+
+
+def test_every_data_file_is_in_the_distribution() -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg", "utf-8")
+    patterns = config["options.package_data"]["ftkit"].split()
+    package = ROOT / "ftkit"
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    compiled = {".py", ".pyc", ".c", ".h", ".so", ".pyd"}
+    present = {
+        path for path in package.rglob("*") if path.is_file() and path.suffix not in compiled
+    }
+    assert present == {path for path in packed if path.is_file()}
+
+
+def test_the_licences_of_vendored_scripts_are_in_the_distribution() -> None:
+    vendored = ROOT / "ftkit" / "pages" / "vendor"
+    names = {path.stem for path in vendored.iterdir() if path.suffix in (".js", ".css")}
+    assert names == {"uPlot", "htmx"}
+    assert all((vendored / f"{name}.LICENSE").stat().st_size for name in names)

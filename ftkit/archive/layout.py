@@ -14,7 +14,7 @@ from ftkit._text import is_encodable
 
 MANIFEST, PROGRESS, PARTIAL, LOCK = "manifest.json", ".progress.jsonl", ".partial", ".lock"
 INDEX, README, MODELS, FILES = "index.html", "README.md", "models.json", "files.json"
-"""Names in the folder of an archive. Each job's folder has a `README` as well."""
+"""Names in the folder of an archive. Each job's folder has an `INDEX` and a `README` as well."""
 
 JOB, EVENTS, CHECKPOINTS, PERMISSIONS = (
     "job.json",

@@ -1,11 +1,11 @@
-"""Pages of an archive for people: a README for each job, an index of all jobs, and a README."""
+"""Pages of an archive for people: the index of all jobs, a page for each job, and READMEs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from ftkit.archive.figures import figures_of
-from ftkit.archive.index import render_index, render_row
+from ftkit.archive.index import render_index, render_job, render_row
 from ftkit.archive.layout import INDEX, README
 from ftkit.archive.manifest import Entry
 from ftkit.archive.read import Archive, ArchivedJob
@@ -34,11 +34,12 @@ def write_pages(
     rows = []
     for number, job in enumerate(jobs, 1):
         figures = figures_of(job, catalog)
-        path = f"{job.path}/{README}"
-        if path in archived and not job.is_readable:
-            entries[path] = archived[path]  # it was written when the job was still readable
-        else:
-            write(path, render_job_readme(figures))
+        for name, render in ((README, render_job_readme), (INDEX, render_job)):
+            path = f"{job.path}/{name}"
+            if path in archived and not job.is_readable:
+                entries[path] = archived[path]  # it was written when the job was still readable
+            else:
+                write(path, render(figures))
         rows.append(render_row(figures))
         on_progress(number, len(jobs))
     write(INDEX, render_index(archive, rows))

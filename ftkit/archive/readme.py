@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import Any
-from urllib.parse import quote
 
-from ftkit._text import money, printable
+from ftkit._text import printable
+from ftkit.archive.facts import Fact, facts_of, files_of
 from ftkit.archive.figures import JobFigures, day_of
-from ftkit.archive.layout import (
-    ANSWERS,
-    ANSWERS_CHAT,
-    CHECKPOINTS,
-    EVENTS,
-    JOB,
-    PERMISSIONS,
-    is_safe,
-    key_of,
-)
 from ftkit.archive.read import Archive, ArchivedJob
 from ftkit.jobs.metrics import assess
 from ftkit.report.metrics import render_metrics_text
-
-JOB_FILES = {
-    JOB: "job object of the provider",
-    EVENTS: "events, oldest first",
-    CHECKPOINTS: "checkpoints with their metrics, oldest first",
-    PERMISSIONS: "permissions of the checkpoints",
-    ANSWERS: "recorded answers of the fine-tuned model, with prompts, parameters and usage",
-    ANSWERS_CHAT: "the recorded answers as training data",
-}
-"""Files in the folder of a job, with their descriptions."""
 
 MAX_TEXT = 500
 """Maximum number of characters of a value."""
@@ -43,7 +22,7 @@ def render_archive_readme(archive: Archive) -> str:
         "Everything that the account holds about fine-tuning, as the provider returned it."
         " Created by `ftkit archive`.\n\n"
         "- `index.html`: all jobs on one page, for a browser; it works offline.\n"
-        "- `jobs/`: a folder for each job, with a summary in its `README.md`.\n"
+        "- `jobs/`: a folder for each job, with a summary in its `index.html` and `README.md`.\n"
         "- `files/`: training and validation files, named by the SHA-256 of their content.\n"
         "- `files.json`, `models.json`: file and model objects of the provider.\n"
         "- `manifest.json`: SHA-256 and size of every file, and what is missing and why.\n\n"
@@ -91,62 +70,18 @@ def _summary(archived: ArchivedJob) -> str:
 
 
 def _facts(figures: JobFigures) -> list[tuple[str, str]]:
-    archived, job = figures.archived, figures.archived.job
-    tokens = f"{job.trained_tokens:,}" if isinstance(job.trained_tokens, int) else ""
-    cost = figures.cost_note
-    if figures.cost is not None:
-        cost = f"about {money(figures.cost)}, at {figures.cost_note}"
-    served_until = ""
-    if figures.served_until:
-        day = escape_markdown(figures.served_until)
-        served_until = f"{day} ({figures.served_until_source})"
-    rows = [
-        ("model", escape_markdown(job.fine_tuned_model)),
-        ("base model", escape_markdown(job.model)),
-        ("status", escape_markdown(job.status)),
-        ("created", day_of(job.created_at)),
-        ("finished", day_of(job.finished_at)),
-        ("billed tokens", tokens),
-        ("cost", cost),
-        ("served until", served_until),
-        ("training data", _data_file(archived, job.training_file)),
-        ("validation data", _data_file(archived, job.validation_file)),
-        ("seed", _value(job.raw.get("seed"))),
-        ("organization", _value(job.raw.get("organization_id"))),
-        *(
-            (escape_markdown(f"metadata {key}"), _value(value))
-            for key, value in job.metadata.items()
-        ),
-    ]
-    return [(name, value) for name, value in rows if value]
+    return [(escape_markdown(fact.name), _fact(fact)) for fact in facts_of(figures)]
 
 
-def _data_file(archived: ArchivedJob, id: str) -> str:
-    """Return a link to a file of the job, with its name and size, or a note that it is missing."""
-    if not id:
-        return ""
-    archive, name = archived.archive, escape_markdown(id)
-    key = key_of(id)
-    file, path = archive.files.get(id), archive.manifest.contents.get(key)
-    details = [escape_markdown(file.name)] if file else []
-    if path is None or not is_safe(path):
-        return f"{name} ({', '.join([*details, 'missing'])})"
-    if path in archive.manifest.files:
-        details.append(f"{archive.manifest.files[path].size:,} bytes")
-    if key in archive.missing:
-        details.append("incomplete")
-    link = quote(posixpath.relpath(path, archived.path))
-    return f"[{name}]({link}) ({', '.join(details)})"
+def _fact(fact: Fact) -> str:
+    text, details = escape_markdown(fact.text), escape_markdown(fact.details)
+    linked = f"[{text}]({fact.link})" if fact.link else text
+    return f"{linked} ({details})" if details else linked
 
 
 def _files(archived: ArchivedJob) -> str:
-    files = {
-        name: description
-        for name, description in JOB_FILES.items()
-        if archived.archive.has(f"{archived.path}/{name}")
-    }
-    files |= {path.name: "metrics by step" for path in archived.results}
-    return _table([(f"[{name}]({name})", description) for name, description in files.items()])
+    rows = files_of(archived).items()
+    return _table([(f"[{name}]({name})", description) for name, description in rows])
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

@@ -51,7 +51,7 @@ class Repair:
             if state != "intact":
                 folder, _, name = path.rpartition("/")
                 self._removed[path] = self._builder.remove_file(path)
-                if folder in job_ids and name != layout.README:
+                if folder in job_ids and name not in (layout.README, layout.INDEX):
                     damaged_jobs.add(job_ids[folder])
         return damaged_jobs
 

@@ -22,7 +22,8 @@ from ftkit.cli.options import (
     output_option,
     provider_options,
 )
-from ftkit.cli.output import open_page, print_note, print_warning, terminal_width
+from ftkit.cli.output import print_warning, terminal_width
+from ftkit.cli.pages import command_line, origin, write_page
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
@@ -117,7 +118,7 @@ MODEL_PARAMETERS = (
     "--html",
     "page",
     metavar="FILE",
-    help="Also write an HTML page with the pairs of answers that differ most.",
+    help="Also write an HTML page: the verdict, the figures and pairs of answers.",
 )
 @open_option
 @click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
@@ -157,7 +158,7 @@ def compare(
     from ftkit.compare.measures import check_sacrebleu
     from ftkit.compare.recordings import lock_all, read_prompts
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
-    from ftkit.report.compare_page import write_page
+    from ftkit.report.compare_page import Origin, render_compare_html
 
     if opens and page is None:
         raise UsageError("--open needs --html")
@@ -189,10 +190,8 @@ def compare(
     else:
         write(render_compare_text(result, titles, terminal_width()))
     if page is not None:
-        write_page(result, titles, page)
-        print_note(f"wrote {page}")
-    if page is not None and opens:
-        open_page(page)
+        made_by = Origin(command_line(), origin())
+        write_page(page, render_compare_html(result, titles, made_by), opens)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,19 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ftkit.cli.data_page import Collector, page_of_estimate
 from ftkit.cli.inputs import FORMATS, one_file, progress
-from ftkit.cli.options import Configured, Epochs, engine_option, on_day, option, output_option
+from ftkit.cli.options import (
+    Configured,
+    Epochs,
+    engine_option,
+    on_day,
+    open_option,
+    option,
+    output_option,
+)
 from ftkit.cli.output import print_warning, terminal_width
+from ftkit.cli.pages import check_page, write_page
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote
@@ -89,6 +100,13 @@ EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrup
     metavar="FILE",
     help="Text file with the prompt that only the base model needs.",
 )
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Also write an HTML report: cost, tokens, findings with their examples.",
+)
+@open_option
 @on_day()
 @option("--facts", metavar="FILE", help="TOML file with your own models, providers and prices.")
 @output_option
@@ -106,6 +124,8 @@ def estimate(
     max_cost: float | None,
     base_prompt: str | None,
     facts: str | None,
+    page: str | None,
+    opens: bool,
     output: str,
     **options: Any,
 ) -> int:
@@ -126,20 +146,45 @@ def estimate(
         raise UsageError("--model and --all-models exclude each other; give one of the two")
     if base_prompt is not None and options["requests"] is None:
         options["requests"] = 1000
-    inputs = one_file(file, options["engine"])
-    with inputs as (path, name), progress([path], quiet=False) as advance:
-        options |= {
-            "base_prompt": _read_prompt(base_prompt),
-            "catalog": load_catalog(facts),
-            "progress": advance,
-        }
-        result = quote(path, () if every else models, **options)
+    with one_file(file, options["engine"]) as (path, name):
+        check_page(page, opens, [path, options["validation_file"], base_prompt, facts])
+        models = () if every else models
+        options |= {"base_prompt": _read_prompt(base_prompt), "catalog": load_catalog(facts)}
+        with progress([path], quiet=False) as advance:
+            result = quote(path, models, **options, progress=advance)
+        text = _page(path, name, result, models, options) if page else ""
     result = result if name == path else _rename(result, name)
+    if page:
+        write_page(page, text, opens)
     if output == "json":
         write_json(render_estimate_json(result))
     else:
         write(render_estimate_text(result, terminal_width()))
     return 0 if max_cost is None else _check_cost(result, max_cost)
+
+
+def _page(
+    path: str, name: str, quote: Quote, models: Sequence[str], options: dict[str, Any]
+) -> str:
+    """Return the HTML report, for which the file is validated, too."""
+    from ftkit.catalog import with_others
+    from ftkit.estimation.estimate import Terms
+    from ftkit.validation.validate import validate
+
+    provider, catalog, workers = (options[key] for key in ("provider", "catalog", "workers"))
+    report = validate(
+        path,
+        format=options["format"],
+        model=models[0] if len(models) == 1 else None,
+        provider=provider,
+        catalog=catalog,
+        workers=workers,
+    )
+    today = options["today"] or datetime.date.today()
+    terms = Terms(
+        with_others(catalog, provider, models), today, provider, counting=options["counting"]
+    )
+    return page_of_estimate(Collector(terms, models, workers).collect(report.files[0], name), quote)
 
 
 def _rename(quote: Quote, name: str) -> Quote:

@@ -36,6 +36,7 @@ from ftkit.cli.output import (
     print_note,
     terminal_width,
 )
+from ftkit.cli.pages import origin, write_page
 from ftkit.cli.terminal import write, write_untrusted
 from ftkit.errors import UsageError
 
@@ -230,7 +231,11 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 @jobs.command()
 @click.argument("id")
 @provider_options
-@click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="Plot the losses to a .png or .svg file, or all metrics to an .html file.",
+)
 @open_option
 @output_format("text", "csv", "json")
 def metrics(
@@ -245,6 +250,7 @@ def metrics(
     """Show the losses of a job and its best checkpoint by validation loss."""
     from ftkit.jobs.metrics import assess, job_metrics
     from ftkit.report.metrics import draw, render_metrics_text
+    from ftkit.report.metrics_page import render_metrics_html
 
     if opens and not plot:
         raise UsageError("--open needs --plot")
@@ -252,11 +258,13 @@ def metrics(
     job_data = job_metrics(client, client.job(id))
     if not job_data.rows:
         raise UsageError(f"the job {id} has no metrics yet")
-    if plot:
+    if plot and plot.lower().endswith(".html"):
+        write_page(plot, render_metrics_html(job_data, id, origin()), opens)
+    elif plot:
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
-    if plot and opens:
-        open_page(plot)
+        if opens:
+            open_page(plot)
     if output == "text":
         write(render_metrics_text(job_data, assess(job_data), width=terminal_width()))
     elif output == "csv":

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource as Source
 
 from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
+from ftkit.cli.data_page import Collector, page_of_validation
 from ftkit.cli.inputs import FORMATS, input_files, progress
-from ftkit.cli.options import AllConfigured, Names, engine_option, option, output_format
+from ftkit.cli.options import (
+    AllConfigured,
+    Names,
+    engine_option,
+    open_option,
+    option,
+    output_format,
+)
 from ftkit.cli.output import terminal_width
+from ftkit.cli.pages import check_page, write_page
 from ftkit.cli.terminal import preferences, write, write_json
 from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.folding import SHOWN
 from ftkit.summary import KEEP, FileReport, Report
+
+if TYPE_CHECKING:
+    from ftkit.catalog import Catalog
 
 PLAIN_FORMATS = ("github", "junit")
 """Output formats that are written as they are, without JSON escapes."""
@@ -84,6 +96,13 @@ PLAIN_FORMATS = ("github", "junit")
 )
 @output_format(*RENDERERS)
 @option("--quiet", "-q", is_flag=True, help="Print only findings: no headings, totals or progress.")
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Also write an HTML report: findings with their examples, tokens, cost.",
+)
+@open_option
 @click.option("--statistics", is_flag=True, help="Print only the number of findings of each rule.")
 @option(
     "--workers",
@@ -99,6 +118,8 @@ def validate(
     statistics: bool,
     max_findings: int | None,
     facts: str | None,
+    page: str | None,
+    opens: bool,
     **options: Any,
 ) -> int:
     """Check fine-tuning FILES and show what is wrong, and where.
@@ -116,18 +137,24 @@ def validate(
     if statistics and output not in ("text", "json"):
         raise UsageError(f"--statistics needs --output text or json, not {output}")
     quiet = quiet or preferences.is_quiet
+    check_page(page, opens, (facts, options["grader"]))
     inputs = input_files(files, recurse=True, engine=options["engine"])
     with inputs as (paths, names), progress(paths, quiet) as advance:
+        check_page(page, opens, [*paths, options["validation_file"]])
+        catalog = load_catalog(facts)
         report = check(
             paths,
             max_findings=max_findings or KEEP,
-            catalog=load_catalog(facts),
+            catalog=catalog,
             progress=advance,
             **options,
         )
+        if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
+            _check_grader(_renamed(report, names))
+        text = _page(report, names, catalog, options) if page else ""
     report = _renamed(report, names)
-    if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
-        _check_grader(report)
+    if page:
+        write_page(page, text, opens, quiet)
     if statistics:
         _write_statistics(report, output)
     elif output == "text":
@@ -137,6 +164,20 @@ def validate(
     else:
         write_json(RENDERERS[output](report))
     return 0 if report.ok else 1
+
+
+def _page(report: Report, names: dict[str, str], catalog: Catalog, options: dict[str, Any]) -> str:
+    """Return the HTML report, with the estimate for the model or for all models."""
+    import datetime
+
+    from ftkit.catalog import with_others
+    from ftkit.estimation.estimate import Terms
+
+    models = [options["model"]] if options["model"] else []
+    provider = options["provider"]
+    terms = Terms(with_others(catalog, provider, models), datetime.date.today(), provider)
+    collector = Collector(terms, models, options["workers"])
+    return page_of_validation(report, names, collector, _fix_options())
 
 
 def _fix_options() -> str:

@@ -205,3 +205,7 @@ def _sacrebleu() -> tuple[Any, Any]:
             f"comparing needs sacrebleu; install it with: {install_command('compare')}"
         ) from None
     return CHRF(), BLEU(effective_order=True)
+
+
+QUALITY = frozenset(MEASURES) | {"json_valid"}
+"""Measures of which more is better. Of others, such as the length, more is only more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -123,34 +124,59 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         requests,
         base_prompt,
     )
-    path = find_file(os.fspath(file))
-    format = _detect_format(path, format)
-    names = list(dict.fromkeys(models)) or candidates(format, provider, terms.today, terms.catalog)
-    measured = measure(
-        path,
-        names or [reference_model(format, provider, terms.catalog)],
-        provider=provider,
-        format=format,
-        counting=counting,
-        catalog=terms.catalog,
+    result, _ = quote_with_stats(
+        file,
+        models,
+        terms,
+        format,
+        validation_file,
         workers=workers,
         engine=engine,
         progress=progress,
     )
+    return result
+
+
+def quote_with_stats(
+    file: str | os.PathLike[str],
+    models: Sequence[str],
+    terms: Terms,
+    format: str | None = None,
+    validation_file: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    **scan_options: Any,
+) -> tuple[Quote, TokenStats]:
+    """Return the price quote of `quote`, and the token statistics for its first model.
+
+    Args:
+        file: The file.
+        models: Exact names of models, or none.
+        terms: Everything else that the estimate depends on.
+        format: The format to read the file as; detected if None.
+        validation_file: A validation file, whose tokens are counted too.
+        progress: Called with a file's name and the bytes scanned since the last call.
+        **scan_options: `workers` and `engine` of `measure`.
+    """
+    path = find_file(os.fspath(file))
+    format, provider = _detect_format(path, format), terms.provider
+    names = list(dict.fromkeys(models)) or candidates(format, provider, terms.today, terms.catalog)
+    options: dict[str, Any] = {
+        "provider": provider,
+        "format": format,
+        "counting": terms.counting,
+        "catalog": terms.catalog,
+        **scan_options,
+    }
+    counted = names or [reference_model(format, provider, terms.catalog)]
+    measured = measure(path, counted, progress=progress, **options)
     result = quote_measured(measured, names, terms)
-    if validation_file is None:
-        return result
-    second = measure(
-        validation_file,
-        [_counted_for(result, terms)],
-        provider=provider,
-        format=format,
-        counting=counting,
-        catalog=terms.catalog,
-        workers=workers,
-        engine=engine,
-    )
-    return with_validation(result, second, terms)
+    first = _counted_for(result, terms)
+    stats = stats_of(measured.summary, first, terms.counting, terms.catalog)
+    if validation_file is not None:
+        second = measure(validation_file, [first], **options)
+        result = with_validation(result, second, terms)
+    return result, stats
 
 
 def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Quote:

@@ -230,16 +230,21 @@ def _row(estimate: Estimate) -> tuple[str, ...]:
 
 
 def _notes(estimates: Sequence[Estimate], width: int | None) -> str:
+    """Return the notes as lines, with one on the column of days."""
+    notes = price_notes(estimates)
+    if any(estimate.served_days is not None for estimate in estimates):
+        notes.append("days: how long a model trained today is served")
+    return "".join(wrap(note, "  ", "    ", width, dim=True) for note in notes)
+
+
+def price_notes(estimates: Sequence[Estimate]) -> list[str]:
     """Return the distinct notes on prices, models that cannot be trained, and approximations."""
     priced = [estimate.cost for estimate in estimates if estimate.cost]
     notes = [f"prices: {cost.source}, {cost.as_of}" for cost in priced]
     notes += [estimate.cost_note for estimate in estimates if not estimate.cost]
     notes += [estimate.trainable_note for estimate in estimates]
     notes += [f"~ {reason}" for estimate in estimates for reason in estimate.approximations]
-    if any(estimate.served_days is not None for estimate in estimates):
-        notes.append("days: how long a model trained today is served")
-    shown = filter(None, dict.fromkeys(notes))
-    return "".join(wrap(note, "  ", "    ", width, dim=True) for note in shown)
+    return list(filter(None, dict.fromkeys(notes)))
 
 
 def _usage(model: str, usage: Usage) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,36 +96,37 @@ def _sparklines(metrics: Metrics) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
+    return "".join(f"  {line}\n" for line in verdict_lines(verdict))
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """Return the verdict on the metrics of a job as lines of text."""
     if verdict.best_step is None:
-        return "  no validation loss; submit with --validation-file to find the best checkpoint\n"
-    best = f"  lowest validation loss: step {verdict.best_step:,} ({verdict.best_loss:.4g})\n"
+        return ["no validation loss; submit with --validation-file to find the best checkpoint"]
+    best = f"lowest validation loss: step {verdict.best_step:,} ({verdict.best_loss:.4g})"
     if verdict.overfits_from is None:
-        return best
-    return (
-        f"{best}  overfitting from step {verdict.overfits_from:,}: the training loss falls, "
-        "but the validation loss rises; use an earlier checkpoint\n"
-    )
+        return [best]
+    return [
+        best,
+        f"overfitting from step {verdict.overfits_from:,}: the training loss falls, "
+        "but the validation loss rises; use an earlier checkpoint",
+    ]
 
 
 def draw(metrics: Metrics, title: str, path: Path) -> None:
-    """Draw a chart of the losses into a PNG, SVG or HTML file, atomically.
+    """Draw a chart of the losses into a PNG or SVG file, atomically.
 
     Raises:
         UsageError: The path has another suffix, or matplotlib is not installed.
         FileError: The file cannot be written.
     """
     kind = path.suffix.lstrip(".").lower()
-    if kind not in ("png", "svg", "html"):
+    if kind not in ("png", "svg"):
         raise UsageError(f"`plot` must be a .png, .svg or .html file, not {str(path)!r}")
     figure = _figure(metrics, title)
     try:
         with atomic_replace(path) as temporary:
-            figure.savefig(temporary, format="svg" if kind == "html" else kind)
-            if kind == "html":
-                svg = temporary.read_text("utf-8")
-                heading = html.escape(printable(title))
-                head = f"<!doctype html><meta charset='utf-8'><title>{heading}</title>\n"
-                temporary.write_text(head + svg[svg.index("<svg") :], "utf-8")
+            figure.savefig(temporary, format=kind)
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
 

@@ -119,10 +119,12 @@ class RayJobs:
         environment = worker_environment(self._settings.service_url, attempt)
         del environment[JOB_TOKEN]
         resources = reservation(restore_recipe(job.base, job.recipe))
+        # Ray may leave the GPUs of a node visible to a job that reserves none.
+        hiding = "" if resources["GPU"] else "export CUDA_VISIBLE_DEVICES= && "
         amounts = {f"{RESERVED}{name}": str(amount) for name, amount in resources.items()}
         submission = Submission(
             attempt.name,
-            self._command(job.id, attempt.number),
+            hiding + self._command(job.id, attempt.number),
             resources,
             environment,
             {**self._metadata, **amounts},

@@ -212,7 +212,8 @@ def scan_shard(versions: tuple[str, str], task: bytes | None) -> tuple[str, byte
 
     import ray
 
-    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    util: Any = ray.util
+    address: str = util.get_node_ip_address()
     node = f"{address} ({ray.get_runtime_context().get_node_id()[:8]})"
     own = ["no ftkit", "Python {}.{}".format(*sys.version_info)]
     try:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ftkit.errors import FtkitError
 from ftkit.jobs.metrics import Metrics, assess, is_plottable, read_results
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
+from ftkit.report.metrics_page import render_metrics_html
 from support.fake_provider import FakeProvider, base64_content
 from support.fixture_types import Run
 from support.jobs import RESULTS, add_jobs
@@ -179,9 +180,10 @@ def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:
 
 def test_a_chart_may_have_any_title(tmp_path: Path) -> None:
     metrics = read_results(b"step,train_loss\n1,0.5\n2,0.4\n")
-    path = tmp_path / "chart.html"
-    draw(metrics, "$\\x$ <b>\x1b\udcff", path)
-    assert "<title>$\\x$ &lt;b&gt;\\x1b\\udcff</title>" in path.read_text("utf-8")
+    title = "$\\x$ <b>\x1b\udcff"
+    draw(metrics, title, tmp_path / "chart.svg")
+    assert "&lt;b&gt;" in (tmp_path / "chart.svg").read_text("utf-8")
+    assert "<title>$\\x$ &lt;b&gt;\\x1b\\udcff</title>" in render_metrics_html(metrics, title)
 
 
 def test_a_number_too_large_for_a_float_is_not_finite() -> None:

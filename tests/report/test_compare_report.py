@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +27,10 @@ from ftkit.compare.recordings import (
 )
 from ftkit.compare.replies import read_reply
 from ftkit.errors import FileError
-from ftkit.report import compare_page
+from ftkit.pages.page import write_html
 from ftkit.report.compare import Sides, render_compare_json, render_compare_text
 from ftkit.report.compare_page import render_compare_html
+from ftkit.report.compare_verdict import compare_verdict, names_of
 from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
 from support.paths import GOLDEN, ROOT
 from support.recordings import assistant_message, numbered_prompt, tool_call_message
@@ -99,16 +102,21 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], s
     tags = TagCollector(page()).tags
     names = [name for name, _ in tags]
     assert names.count("script") == names.count("style") == names.count("h1") == 1
-    assert not {"img", "link", "iframe", "b"} & set(names)
+    assert not {"img", "link", "iframe"} & set(names)
     for _, attributes in tags:
-        assert not {"src", "href", "onload", "onerror"} & set(attributes)
+        assert not {"src", "style", "onload", "onerror"} & set(attributes)
+        assert attributes.get("href", "#main") == "#main"
     policy = next(
         attributes["content"]
         for name, attributes in tags
         if name == "meta" and "http-equiv" in attributes
     )
     assert policy is not None
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+    assert re.fullmatch(
+        r"default-src 'none'; img-src data:; style-src 'sha256-\S+'; script-src 'sha256-\S+'; "
+        r"base-uri 'none'; form-action 'none'",
+        policy,
+    )
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3))
@@ -127,11 +135,11 @@ def test_any_answers_make_a_page_with_one_script(texts: list[tuple[str, str]]) -
 
 
 def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    compare_page.write_page(*sample(), str(path))
-    assert path.read_text("utf-8") == render_compare_html(*sample())
+    path, page = tmp_path / "page.html", render_compare_html(*sample())
+    write_html(path, page)
+    assert path.read_text("utf-8") == page
     with pytest.raises(FileError, match="cannot write"):
-        compare_page.write_page(*sample(), str(tmp_path))
+        write_html(tmp_path, page)
     assert os.listdir(tmp_path) == ["page.html"]
 
 
@@ -152,23 +160,64 @@ def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
     "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
 )
 def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_path: Path) -> None:
-    shown = rendered_dom(page(), tmp_path)
-    assert "<title>ftkit compare</title>" in shown
-    assert TagCollector(shown).tags.count(("article", {})) == TagCollector(page()).tags.count(
-        ("article", {})
-    )
+    before, shown = page(), rendered_dom(page(), tmp_path)
+    title = re.compile("<title>(.*)</title>", re.DOTALL)
+    titles = [html.unescape(title.findall(text)[0]) for text in (before, shown)]
+    assert titles[0] == titles[1]
+    count = [name for name, _ in TagCollector(before).tags].count("article")
+    assert [name for name, _ in TagCollector(shown).tags].count("article") == count
 
 
-@needs_browser
-def test_pairs_are_found_by_their_text_in_a_browser(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def compared(a: str, b: str, reference: str | None, times: int = 20) -> Comparison:
+    """Answers A and B to as many prompts."""
+    expected = assistant_message(reference) if reference is not None else None
+    prompts = [numbered_prompt(number, expected) for number in range(times)]
+    answers = [[assistant_message(text)] * times for text in (a, b)]
+    return compare_answers(prompts, *answers)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "headline", "tone"),
+    [
+        (
+            compared("yes", "no", "yes"),
+            "m1 is better than m2 on exact match, chrF, BLEU (at 95% confidence).",
+            "good",
+        ),
+        (
+            compared("no", "yes", "yes"),
+            "m2 is better than m1 on exact match, chrF, BLEU (at 95% confidence).",
+            "good",
+        ),
+        (
+            compared("no", "no", "yes"),
+            "No clear winner: no difference in quality is certain at 95%.",
+            "warning",
+        ),
+        (
+            compared("no", "yes", None),
+            "Which one is better is open: no prompt has a reference to compare with.",
+            "warning",
+        ),
+    ],
+)
+def test_the_verdict_says_who_is_better_on_what(
+    comparison: Comparison, headline: str, tone: str
 ) -> None:
-    typed = "find.value = 'petra LINDQVALE'; find.dispatchEvent(new Event('input'));"
-    monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
-    tags = TagCollector(rendered_dom(render_compare_html(*sample()), tmp_path)).tags
-    articles = [attributes for name, attributes in tags if name == "article"]
-    assert len(articles) == 16
-    assert sum("hidden" not in attributes for attributes in articles) == 1
+    verdict = compare_verdict(comparison, Sides("a.jsonl (m1)", "b.jsonl (m2)", "p"))
+    assert (verdict.title, verdict.headline, verdict.tone) == ("m1 vs. m2", headline, tone)
+
+
+def test_the_verdict_may_be_divided() -> None:
+    prompts = [numbered_prompt(number, assistant_message("a b c d e f g")) for number in range(20)]
+    a = [assistant_message("a b c d e f g" if number % 2 else "zzz") for number in range(20)]
+    b = [assistant_message("a b c d e f h")] * 20
+    headline = compare_verdict(compare_answers(prompts, a, b), Sides("A", "B", "p")).headline
+    assert headline.startswith("A is better on exact match; B is better on ")
+
+
+def test_two_files_of_one_model_keep_their_names() -> None:
+    assert names_of(Sides("a.jsonl (m)", "b.jsonl (m)", "p")) == ("a.jsonl (m)", "b.jsonl (m)")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +244,7 @@ def test_the_page_holds_each_group_against_the_others() -> None:
     page = render_compare_html(
         compare_answers(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
     )
-    assert "<th>vs. rest" in page
+    assert ">vs. rest</th>" in page
     assert "+100.0% [+100.0, +100.0]*" in page
 
 

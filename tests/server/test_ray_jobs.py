@@ -175,6 +175,15 @@ def test_the_token_is_in_a_private_file_only(runner: RayJobs, job: JobObject) ->
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(("gpus", "hides"), [(0, True), (1, False)])
+def test_a_job_that_reserves_no_gpu_sees_none(
+    gpus: int, hides: bool, runner: RayJobs, job: JobObject
+) -> None:
+    job.recipe = {"gpus": gpus}
+    handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    assert ("CUDA_VISIBLE_DEVICES= " in runner._submissions[handle].command) is hides
+
+
 def test_only_health_checks_are_answered_before_the_service_runs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
