@@ -16,7 +16,7 @@ import pytest
 
 from ftkit.cli import run
 from ftkit.cli.options import Size
-from ftkit.server import files, lifecycle, limits
+from ftkit.server import files, job_limits, lifecycle
 from ftkit.server.cleanup import collect_garbage
 from ftkit.server.database import Database
 from ftkit.server.errors import LimitReachedError, QuotaError
@@ -286,12 +286,12 @@ def test_the_number_of_files_jobs_and_pauses_is_bounded(
     store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = create_job(store)
-    monkeypatch.setattr(limits, "MAX_PAUSES", 1)
+    monkeypatch.setattr(job_limits, "MAX_PAUSES", 1)
     lifecycle.apply_action(store, id, "t", "pause")
     lifecycle.apply_action(store, id, "t", "resume")
     with pytest.raises(LimitReachedError, match="paused at most 1 times"):
         lifecycle.apply_action(store, id, "t", "pause")
-    monkeypatch.setattr(limits, "MAX_JOBS", 1)
+    monkeypatch.setattr(job_limits, "MAX_JOBS", 1)
     with pytest.raises(LimitReachedError, match="has 1 jobs, the maximum"):
         create_job(store)
     monkeypatch.setattr(files, "MAX_FILES", 1)
