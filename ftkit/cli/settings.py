@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ftkit.dataset.object_location import is_url
 from ftkit.errors import UsageError, did_you_mean
 
 Names = str | list[str] | UnsetType
@@ -105,5 +106,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         reason = str(error).replace("$.", "").replace("`", "'")  # backticks would name options
         raise UsageError(f"{path}: [tool.ftkit]: {reason}") from error
+    if is_url(settings.validation_file):
+        reason = "validation-file must be a local file here, since your keys are sent to URLs"
+        raise UsageError(f"{path}: {reason}; use --validation-file")
     values = ((name, getattr(settings, name)) for name in Settings.__struct_fields__)
     return {name: value for name, value in values if value is not UNSET}

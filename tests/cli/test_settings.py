@@ -18,6 +18,10 @@ from support.paths import MARV, SAMPLES
             'base-url = "http://models.example/v1"',
             "base-url is not allowed here, since API keys are sent to it; use FTKIT_BASE_URL",
         ),
+        (
+            'validation-file = "s3://bucket/valid.jsonl"',
+            "validation-file must be a local file here, since your keys are sent to URLs; use",
+        ),
         ('modle = "x"', "has no setting 'modle'; did you mean 'model'?"),
         ("ignore = 5", "[tool.ftkit]"),
         ("max-findings = true", "[tool.ftkit]"),
