@@ -67,7 +67,6 @@ def render_index(archive: Archive, rows: Sequence[Markup]) -> str:
         scripts=(LISTS,),
         title="Fine-tuning jobs",
         account=", ".join([manifest.account, *manifest.organizations]),
-        date=manifest.date,
         columns=COLUMNS,
         rows=rows,
         files=len(manifest.contents),

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -205,7 +206,9 @@ def _message(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         command = error.ctx.command.name if error.ctx else None
         renamed = RENAMED_OPTIONS.get(command or "", {})
-        options = dict.fromkeys(renamed.get(name, name) for name in error.possibilities or ())
+        named = {name.lstrip("-"): name for name in error.possibilities or ()}
+        close = get_close_matches(error.option_name.lstrip("-"), named)
+        options = dict.fromkeys(renamed.get(named[name], named[name]) for name in close)
         names = " or ".join(map(repr, options))
         suggestion = f"; did you mean {names}?" if names else ""
         return f"No such option {error.option_name!r}{suggestion}"

@@ -44,7 +44,7 @@ def test_the_command_saves_and_verifies(
     }
     checked = ftkit("archive", "verify", "a", env={"OPENAI_API_KEY": ""})
     assert checked.returncode == 0
-    assert "intact    10 of 10 files" in checked.stdout
+    assert "intact    11 of 11 files" in checked.stdout
     story = (tmp_path / "a" / "jobs" / job["id"] / "README.md").read_text("utf-8")
     for part in (
         job["id"],
