@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ftkit._local import is_loopback
-from ftkit._text import printable
 from ftkit.errors import UsageError
 from ftkit.server.ray_settings import RaySettings, connectable_host
 
@@ -37,7 +36,9 @@ def cluster_settings(
         return None
     kind, _, url = runner.partition("=")
     if kind != "ray" or not url:
-        raise UsageError(f"--runner must be ray=http://HEAD:8265, not {printable(kind)!r}")
+        # Anything else may be a URL, which may have a password.
+        value = f", not '{kind}'" if kind != "ray" and kind.isalnum() else ""
+        raise UsageError(f"--runner must be ray=http://HEAD:8265{value}")
     head = _host(url, "--runner ray=URL")
     if public_url:
         service = _host(public_url, "--public-url")

@@ -26,7 +26,7 @@ MAX_FILES = 20
 """Maximum number of files with a section of their own: those with the most severe findings."""
 
 MAX_ROWS, MAX_RULE_ROWS, MIN_RULE_ROWS = 2_500, 200, 10
-"""Maximum number of findings in a report; maximum and minimum of each rule."""
+"""Maximum number of findings in a report, and of each rule; minimum of each rule."""
 
 MAX_EXAMPLES, MAX_RULE_EXAMPLES = 120, 4
 """Maximum number of excerpts of examples in a report, and for each rule."""
@@ -38,9 +38,12 @@ MAX_BARS = 12
 """Maximum number of roles, sequences of roles and languages that are shown."""
 
 SCALES = (1.0, 0.5, 0.25, 0.1, 0.02, 0.0)
-"""Shares of these numbers that are tried, until the report is small enough."""
+"""Factors of these maxima that are tried in order, until the report is small enough.
 
-OPEN = 3
+At 0, a rule has its number of findings and none of them.
+"""
+
+OPEN_RULES = 3
 """Number of rules whose findings are shown at first."""
 
 Purpose = Literal["validate", "estimate"]
@@ -104,7 +107,7 @@ def _severity(file: FileReport, name: str, findings: Sequence[Finding]) -> Sever
 
 
 def lines_to_show(file: FileReport, share: float = 1.0) -> dict[int, list[Finding]]:
-    """Return the findings on the lines of which a report has an excerpt.
+    """Return the lines that get an excerpt, each with its findings.
 
     Args:
         file: The report on the file.
@@ -162,7 +165,7 @@ def render_data_page(heading: Heading, files: Sequence[FileData], others: int = 
             title=heading.verdict.title,
             files=[_file(file, scale / len(files)) for file in files],
             others=others,
-            open_rules=OPEN,
+            open_rules=OPEN_RULES,
         )
         if len(page.encode("utf-8", "replace")) <= MAX_BYTES:
             break
@@ -218,7 +221,8 @@ def _tiles(data: FileData) -> Iterator[tuple[str, str, str]]:
 def _rule(rule: RuleFindings, data: FileData, share: float) -> dict[str, Any]:
     definition = RULES[rule.name]
     rules = len(data.report.counts) or 1
-    rows = max(min(MAX_RULE_ROWS, int(MAX_ROWS * share) // rules), MIN_RULE_ROWS)
+    rows = min(MAX_RULE_ROWS, int(MAX_ROWS * share) // rules)
+    rows = max(rows, MIN_RULE_ROWS) if share else 0
     number = min(MAX_RULE_EXAMPLES, int(MAX_EXAMPLES * share) // rules) if share else 0
     lines = _typical_lines(rule.findings, max(number, 1 if share else 0))
     paragraphs = definition.doc.split("\n\n")

@@ -76,7 +76,9 @@ def check_cluster(client: RayClient, folder: Folder, url: str, listener: socket.
     version = client.version().ray_version
     if _numbers(version) < MIN_VERSION:
         lowest = ".".join(map(str, MIN_VERSION))
-        raise ClusterError(f"the cluster at {client.url} has Ray {version}; update it to {lowest}")
+        raise ClusterError(
+            f"the Ray cluster at {client.url} has Ray {version}; update it to {lowest} or later"
+        )
     nodes = [node for node in client.nodes() if node.total.get("CPU", 0.0) >= 1]
     if not nodes:
         raise ClusterError(

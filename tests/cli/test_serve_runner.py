@@ -19,6 +19,7 @@ KEY = {"FTKIT_API_KEY": "sk-1"}
     ("runner", "public_url", "host", "environment", "message"),
     [
         ("http://head:8265", None, "10.0.0.5", KEY, "--runner must be ray=http://HEAD:8265"),
+        ("http://a:b@head:8265", None, "10.0.0.5", KEY, "--runner must be ray=http://HEAD:8265$"),
         ("ray=", None, "10.0.0.5", KEY, "--runner must be ray=http://HEAD:8265"),
         ("slurm=http://head", None, "10.0.0.5", KEY, "not 'slurm'"),
         ("ray=ray://head:10001", None, "10.0.0.5", KEY, "must be http://HOST:PORT or https://HOST"),

@@ -179,7 +179,8 @@ def test_the_verdict_of_an_estimate_is_the_cost() -> None:
     assert unknown.headline == "The cost of training at nebius is unknown."
 
 
-def test_a_report_stays_small_whatever_is_in_it() -> None:
+@pytest.mark.parametrize("files", [1, 20])
+def test_a_report_stays_small_whatever_is_in_it(files: int) -> None:
     """200 findings of each of 60 rules, all of whose characters are escaped."""
     text = "<\u202e" * 500
     rows = tuple(
@@ -193,7 +194,7 @@ def test_a_report_stays_small_whatever_is_in_it() -> None:
     chosen = lines_to_show(file)
     examples = excerpts(((number, raw) for number in range(1, 201)), chosen)
     heading = Heading("validate", Verdict("t", "h", (), "error"), (), "ftkit")
-    page = render_data_page(heading, [FileData(file, examples=examples)])
+    page = render_data_page(heading, [FileData(file, examples=examples)] * files)
     assert MAX_BYTES / 10 < len(page.encode()) <= MAX_BYTES
     assert "\u202e" not in page
 

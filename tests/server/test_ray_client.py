@@ -26,6 +26,7 @@ class Head:
 
     def __init__(self) -> None:
         self.responses: dict[str, tuple[int, bytes]] = {}
+        self.location = ""
         self.requests: list[tuple[str, Any]] = []
         self.headers: dict[str, str] = {}
 
@@ -47,6 +48,8 @@ def head() -> Iterator[Head]:
             status, data = head.responses.get(request, (404, b"it does not exist"))
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            if status == 302:
+                self.send_header("Location", head.location)
             self.end_headers()
             self.wfile.write(data)
 
@@ -147,8 +150,11 @@ def test_a_response_that_is_too_long_makes_the_cluster_unavailable(
 
 def test_a_redirect_is_not_followed(head: Head, client: RayClient) -> None:
     head.respond("GET /api/version", 302, b"moved")
+    head.respond("GET /elsewhere", 200, {"ray_version": "2.60.0"})
+    head.location = f"{head.url}/elsewhere"
     with pytest.raises(RunnerUnavailableError, match="status 302"):
         client.version()
+    assert [request for request, _ in head.requests] == ["GET /api/version"]
 
 
 def test_a_head_that_is_not_there_or_does_not_answer_is_unavailable(
