@@ -14,7 +14,7 @@ from ftkit._version import __version__
 from ftkit.cli.output import open_page, print_note
 from ftkit.errors import UsageError
 
-USER_INFO = re.compile(r"://[^/\s@]*@")
+USER_INFO = re.compile(r"://[^/\s]*@")
 """User name and password in a URL."""
 
 

@@ -43,6 +43,12 @@ MAX_MATCHES = 50_000
 `difflib.SequenceMatcher` needs time in proportion to it, or worse.
 """
 
+MAX_STEPS = 4_000_000
+"""Maximum number of steps of finding the matching words of two answers, about half a second.
+
+Each word that matches alone has `difflib.SequenceMatcher` search the rest of the answer again.
+"""
+
 SCALES = {"share": 1.0, "score": 100.0}
 """Largest possible difference, by unit."""
 
@@ -217,12 +223,14 @@ def marked(a: str, b: str) -> tuple[list[Piece], list[Piece]]:
     """
     words_a, words_b = (re.findall(r"\s*(?:\w+|[^\w\s])|\s+", text) for text in (a, b))
     counts = Counter(words_a)
-    if sum(counts[word] for word in words_b) > MAX_MATCHES:
+    matches = sum(counts[word] for word in words_b)
+    steps = min(matches, len(words_a), len(words_b)) * len(words_a)
+    if matches > MAX_MATCHES or steps > MAX_STEPS:
         return [Piece(a)], [Piece(b)]
-    steps = SequenceMatcher(None, words_a, words_b, autojunk=False).get_opcodes()
+    edits = SequenceMatcher(None, words_a, words_b, autojunk=False).get_opcodes()
     return (
-        list(_pieces(("".join(words_a[start:end]), step) for step, start, end, _, _ in steps)),
-        list(_pieces(("".join(words_b[start:end]), step) for step, _, _, start, end in steps)),
+        list(_pieces(("".join(words_a[start:end]), step) for step, start, end, _, _ in edits)),
+        list(_pieces(("".join(words_b[start:end]), step) for step, _, _, start, end in edits)),
     )
 
 

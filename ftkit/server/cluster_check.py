@@ -39,8 +39,8 @@ SUBMIT_SECONDS = 30.0
 POLL_SECONDS = 0.3
 """Seconds between polls of a probe."""
 
-REQUEST_BYTES = 1 << 16
-"""Maximum size of a request while the service is not running yet."""
+REQUEST_BYTES, REQUEST_SECONDS = 1 << 16, 1.0
+"""Maximum size and duration of a request while the service is not running yet."""
 
 PIN = 0.001
 """Amount of the resource `node:ADDRESS`, of which each node has 1, that pins a probe to a node."""
@@ -152,7 +152,10 @@ def _node_error(job: RayJob | None, output: str, folder: Path, nonce: str, url: 
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
     if job is None or not lines:
         return _failure(job, output)
-    result = msgspec.json.decode(lines[-1].removeprefix(MARK), type=ProbeResult)
+    try:
+        result = msgspec.json.decode(lines[-1].removeprefix(MARK), type=ProbeResult)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return f"does not answer as ftkit {__version__} does; install that version there"
     if result.version != __version__:
         return f"has ftkit {result.version}, and the service has {__version__}; install the same"
     if result.missing:
@@ -223,9 +226,9 @@ def _response(content: str) -> bytes:
 
 
 def _read_head(connection: socket.socket) -> bytes:
-    """Return the head of a request."""
-    head = b""
-    while b"\r\n\r\n" not in head and len(head) < REQUEST_BYTES:
+    """Return the head of a request, or its beginning if it takes too long."""
+    head, deadline = b"", time.monotonic() + REQUEST_SECONDS
+    while b"\r\n\r\n" not in head and len(head) < REQUEST_BYTES and time.monotonic() < deadline:
         data = connection.recv(4096)
         if not data:
             break

@@ -336,7 +336,7 @@ def add_checkpoint(
         fine_tuning_job_id=job.id,
         fine_tuned_model_checkpoint=name,
         step_number=step,
-        metrics={"step": step, **metrics},
+        metrics={**metrics, "step": step},
     )
     with database.transaction():
         database.add(checkpoint)

@@ -13,8 +13,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Struct
 
-from ftkit._local import is_loopback
-from ftkit._text import last_line_of
+from ftkit._text import last_line_of, printable
 from ftkit.errors import FtkitError
 from ftkit.server.answering import httpx
 from ftkit.server.runner import RunnerUnavailableError
@@ -113,7 +112,8 @@ class RayClient:
                 "Accept-Encoding": "identity",
                 **({"Authorization": f"Bearer {token}"} if token else {}),
             },
-            mounts={f"all://{direct}": None} if is_loopback(host) else {},
+            # The head is inside the network, so no proxy may see the token.
+            mounts={f"all://{direct}": None},
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_SECONDS),
             follow_redirects=False,
         )
@@ -198,7 +198,7 @@ class RayClient:
             Node(
                 node.node_id,
                 {name: node.resources_total.get(name, 0.0) for name in RESOURCES},
-                {name: usage.get(node.node_id, {}).get(name, [0.0])[0] for name in RESOURCES},
+                {name: sum(usage.get(node.node_id, {}).get(name, [])[:1]) for name in RESOURCES},
                 node.node_ip or "",
             )
             for node in state
@@ -258,7 +258,7 @@ def _path(id: str) -> str:
 
 def _reason(data: bytes) -> str:
     """Return the last line of an error response, which is a traceback, with text in it."""
-    return last_line_of(data.decode("utf-8", "replace").rstrip(" .\n"))
+    return printable(last_line_of(data.decode("utf-8", "replace").rstrip(" .\n")))
 
 
 class _Logs(Struct):

@@ -9,6 +9,7 @@ if a cluster that forgot the job after a restart accepts it again.
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import sys
 import threading
@@ -22,7 +23,14 @@ from ftkit._text import last_line_of
 from ftkit.server.exits import explain_exit
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
-from ftkit.server.ray_client import Node, RayClient, RayJob, RejectedJobError, Submission
+from ftkit.server.ray_client import (
+    RESOURCES,
+    Node,
+    RayClient,
+    RayJob,
+    RejectedJobError,
+    Submission,
+)
 from ftkit.server.ray_settings import RaySettings, service_metadata
 from ftkit.server.recipes import Recipe, restore_recipe
 from ftkit.server.runner import (
@@ -273,11 +281,16 @@ def reservation(recipe: Recipe) -> dict[str, float]:
 def _reserved(job: RayJob) -> dict[str, float]:
     """Return the resources of a job of this service."""
     metadata = job.metadata or {}
-    return {
-        key.removeprefix(RESERVED): float(amount)
-        for key, amount in metadata.items()
-        if key.startswith(RESERVED)
-    }
+    return {name: _amount(metadata.get(f"{RESERVED}{name}", "0")) for name in RESOURCES}
+
+
+def _amount(text: str) -> float:
+    """Return an amount in the metadata of a job, which any user of the cluster can set."""
+    try:
+        amount = float(text)
+    except ValueError:
+        return 0.0
+    return amount if math.isfinite(amount) and amount > 0 else 0.0
 
 
 def _fits(needed: dict[str, float], amounts: dict[str, float]) -> bool:

@@ -23,7 +23,7 @@ from msgspec import Struct
 from ftkit.errors import FtkitError
 from ftkit.server.exits import LOST_EXIT_CODE, STALE_EXIT_CODE
 from ftkit.server.objects import JobError, JobHyperparameters, JobObject
-from ftkit.server.reports import Command, JobEvent, JobStart
+from ftkit.server.reports import Command, Count, JobEvent, JobStart, MetricValues
 from ftkit.server.runner import JOB_ID, JOB_TOKEN, JOB_URL
 
 MAX_EVENTS = 100
@@ -84,8 +84,8 @@ class StateMessage(Struct, frozen=True):
         metrics: Metrics of the step if its adapter is to become a model, or None.
     """
 
-    step: int
-    metrics: dict[str, Any] | None = None
+    step: Count
+    metrics: MetricValues | None = None
 
 
 class EventsMessage(Struct, frozen=True):
@@ -98,8 +98,8 @@ class EventsMessage(Struct, frozen=True):
 class DoneMessage(Struct, frozen=True):
     """Body of `done`: the error that the job fails with, or its number of steps and of tokens."""
 
-    steps: int = 0
-    tokens: int = 0
+    steps: Count = 0
+    tokens: Count = 0
     error: JobError | None = None
 
 

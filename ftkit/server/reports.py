@@ -6,27 +6,25 @@ same messages over HTTP (`remote_reports.py`), and the service passes these on t
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 from msgspec import Meta, Struct
 
+from ftkit.server.adapters import missing_state, place_adapter, staged_adapter
 from ftkit.server.attempts import (
     commit_checkpoint,
     remove_old_checkpoints,
     require_current,
 )
 from ftkit.server.database import Database
-from ftkit.server.errors import InvalidRequestError, StaleAttemptError
-from ftkit.server.folder import Folder, remove, sync_folder
+from ftkit.server.errors import StaleAttemptError
+from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import (
     add_checkpoint,
     add_event,
@@ -58,6 +56,9 @@ TRAINING: tuple[JobStatus, ...] = ("running", "pausing")
 Command = Literal["continue", "pause", "cancel"]
 """Answer to a beat."""
 
+MAX_COUNT = 2**53 - 1
+"""Largest number that all JSON parsers read exactly (RFC 8259, section 6)."""
+
 COMMANDS: dict[JobStatus, Command] = {
     "pausing": "pause",
     "paused": "cancel",
@@ -66,8 +67,11 @@ COMMANDS: dict[JobStatus, Command] = {
 }
 """Answers to beats by the status of the job; "continue" for all others."""
 
-WEIGHTS = "adapter_model.safetensors"
-"""File with the weights of an adapter."""
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+"""Number of steps, tokens or seconds in a message."""
+
+MetricValues = dict[Annotated[str, Meta(max_length=64)], int | float]
+"""Metrics of a step by their names."""
 
 
 class JobEvent(Struct, frozen=True, kw_only=True):
@@ -75,15 +79,21 @@ class JobEvent(Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: Identity of the event among those of the job: sending it again has no effect.
-        data: Metrics of a step, or nothing.
+        data: Metrics of a step with its number as "step", or nothing.
         estimated_finish: Unix time at which training will end, or None; of events with metrics.
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=64)]
     message: Annotated[str, Meta(max_length=10_000)]
     level: Literal["info", "warn", "error"] = "info"
-    data: dict[str, Any] = {}
-    estimated_finish: int | None = None
+    data: MetricValues = {}
+    estimated_finish: Count | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for metrics without a step: the next attempt could not resume."""
+        step = self.data.get("step")
+        if self.data and not (isinstance(step, int) and 0 <= step <= MAX_COUNT):
+            raise ValueError("the metrics of an event need the number of their step")
 
 
 class JobStart(Struct, frozen=True):
@@ -285,49 +295,26 @@ class DatabaseReports:
     def _commit_state(self, job: JobObject, step: int) -> None:
         if not commit_checkpoint(self._folder, job.id, job.attempt, step):
             path = self._folder.attempt_checkpoints(job.id, job.attempt) / f"checkpoint-{step}"
-            message = (
-                "the training process and the service do not share one data folder: the service"
-                f" has no {path}"
-            )
-            raise InvalidRequestError(message, "step", "checkpoint_not_found")
+            raise missing_state(path)
 
     def publish(self, step: int, metrics: dict[str, Any]) -> None:
-        """Publish the adapter of a saved state as a model. Repeating it has no effect."""
+        """Publish the adapter of a saved state as a model. Repeating it has no effect.
+
+        Raises:
+            InvalidRequestError: There is no such state in the data folder.
+        """
         job = self._job(*TRAINING)
         if (
             has_checkpoint(self._database, job, step)
             and self._folder.adapter(job.id, step).is_dir()
         ):
             return
-        staged = self._stage_adapter(job, step)
         limit = restore_recipe(job.base, job.recipe).save_total_limit
-        try:
-            with self._writing(*TRAINING):
-                self._place_adapter(staged, step)
-                expired = add_checkpoint(self._database, job, step, metrics, limit)
-        finally:
-            remove(staged)
+        with staged_adapter(self._folder, job, step) as staged, self._writing(*TRAINING):
+            place_adapter(self._folder, job.id, step, staged)
+            expired = add_checkpoint(self._database, job, step, metrics, limit)
         for old_step in expired:
             shutil.rmtree(self._folder.adapter(job.id, old_step), ignore_errors=True)
-
-    def _stage_adapter(self, job: JobObject, step: int) -> Path:
-        """Copy the adapter of a saved state to a new folder beside its place, and return that."""
-        checkpoint = self._folder.checkpoints(job.id) / f"checkpoint-{step}"
-        adapter = self._folder.adapter(job.id, step)
-        staged = adapter.with_name(f"{adapter.name}.{secrets.token_hex(4)}.part")
-        staged.mkdir()
-        shutil.copyfile(checkpoint / WEIGHTS, staged / WEIGHTS)
-        config = json.loads((checkpoint / "adapter_config.json").read_bytes())
-        (staged / "adapter_config.json").write_text(
-            json.dumps({**config, "base_model_name_or_path": job.base}, indent=2)
-        )
-        return staged
-
-    def _place_adapter(self, staged: Path, step: int) -> None:
-        adapter = self._folder.adapter(self._id, step)
-        shutil.rmtree(adapter, ignore_errors=True)
-        staged.rename(adapter)
-        sync_folder(adapter.parent)
 
     def fail(self, error: JobError) -> None:
         """End the job with an error, unless it has finished."""
@@ -335,12 +322,19 @@ class DatabaseReports:
             fail(self._database, self._id, error.code, error.message, error.param)
 
     def succeed(self, steps: int, tokens: int) -> None:
-        """Store the results and the model, and end the job, in one transaction."""
+        """Store the results and the model, and end the job, in one transaction.
+
+        Nothing happens if the job is not being trained, for example since it was cancelled.
+
+        Raises:
+            InvalidRequestError: There is no state of that step in the data folder.
+        """
         job = self._job()
+        if job.status not in TRAINING:
+            return
         if not self._folder.adapter(self._id, steps).exists():
-            staged = self._stage_adapter(job, steps)
-            with self._writing():
-                self._place_adapter(staged, steps)
+            with staged_adapter(self._folder, job, steps) as staged, self._writing(*TRAINING):
+                place_adapter(self._folder, job.id, steps, staged)
         metrics = self._metrics()
         with self._writing() as current:
             if current.status in TRAINING:

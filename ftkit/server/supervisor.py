@@ -206,7 +206,8 @@ class Supervisor(threading.Thread):
                     self._observe(id, running)
         for task in STARTS_FROM:
             if task == "check" or not self._is_outage:
-                self._start_processes(task)
+                with self._noting_outages():
+                    self._start_processes(task)
 
     @property
     def _is_outage(self) -> bool:

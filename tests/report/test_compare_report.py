@@ -29,8 +29,9 @@ from ftkit.compare.replies import read_reply
 from ftkit.errors import FileError
 from ftkit.pages.page import write_html
 from ftkit.report.compare import Sides, render_compare_json, render_compare_text
-from ftkit.report.compare_page import render_compare_html
+from ftkit.report.compare_page import marked, render_compare_html
 from ftkit.report.compare_verdict import compare_verdict, names_of
+from ftkit.report.excerpts import Piece
 from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
 from support.paths import GOLDEN, ROOT
 from support.recordings import assistant_message, numbered_prompt, tool_call_message
@@ -272,3 +273,12 @@ def test_long_answers_without_a_common_word_make_a_page_soon() -> None:
     for _ in range(10):
         render_answers(one, two)
     assert time.perf_counter() - started < 2
+
+
+def test_long_answers_with_alternating_common_words_make_a_page_soon() -> None:
+    one, two = (
+        " ".join(f"w{number} {letter}{number}" for number in range(25_000)) for letter in "ab"
+    )
+    started = time.perf_counter()
+    assert marked(one, two) == ([Piece(one)], [Piece(two)])
+    assert time.perf_counter() - started < 5

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ftkit.server.adapters import CONFIG, WEIGHTS
 from ftkit.server.attempts import (
     adopt_checkpoint,
     commit_checkpoint,
@@ -25,7 +26,7 @@ from ftkit.server.attempts import (
 from ftkit.server.database import Database
 from ftkit.server.errors import StaleAttemptError
 from ftkit.server.folder import Folder
-from ftkit.server.objects import EventObject, JobObject
+from ftkit.server.objects import CheckpointObject, EventObject, JobObject
 from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing, connect_reports
 from ftkit.server.reports import DatabaseReports, JobEvent
 from ftkit.server.runner import Attempt, worker_environment
@@ -93,8 +94,8 @@ def test_a_stale_attempt_writes_nothing(end: str, store: Database, tmp_path: Pat
             write()
     if end == "the end of the job":
         assert reports.beat() == "cancel"
-        folder.adapter(id, 3).mkdir(parents=True)
         reports.succeed(3, 10)
+        assert not folder.adapter(id, 3).exists()
     else:
         with pytest.raises(StaleAttemptError):
             reports.beat()
@@ -172,18 +173,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     (folder / "runner").mkdir()
     (folder / "runner" / "waits").touch()
     runner = {"folder": str(folder / "runner"), "url": "http://127.0.0.1:1", "command": ["true"]}
-    with LocalServer(folder / "data", keys=("key-a",), runner=runner, max_jobs=0) as server:
-        yield server
+    data = Folder(folder / "data")
+    with closing(Database(data.database)) as store:
+        interrupted = create_job(store)
+        store.change(JobObject, interrupted, lambda job: setattr(job, "status", "running"))
+        with LocalServer(data.root, keys=("key-a",), runner=runner, max_jobs=0) as server:
+            deadline = time.monotonic() + 30
+            # Until then, the service may take the attempts of the tests for those of an earlier one.
+            while store.require(JobObject, interrupted, "t").status == "running":
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            yield server
 
 
 @pytest.fixture
 def current(server: LocalServer) -> Iterator[tuple[str, str]]:
     """A job that is being trained, and the token of its attempt."""
     store = Database(Folder(server.folder).database)
-    id = queued_job(store)
-    # A service that has just started asks for the states of earlier processes.
-    (server.folder.parent / "runner" / f"{id}-1.waiting").touch()
-    attempt = new_attempt(store, id)
+    with store.transaction():  # or the service may validate the job, which has no files
+        id = queued_job(store)
+        # A service that has just started asks for the states of earlier processes.
+        (server.folder.parent / "runner" / f"{id}-1.waiting").touch()
+        attempt = new_attempt(store, id)
     assert attempt
     yield id, attempt.token
     store.change(JobObject, id, lambda job: setattr(job, "status", "cancelled"))
@@ -246,6 +257,46 @@ def test_messages_are_limited_in_size(server: LocalServer, current: tuple[str, s
     assert post(server, f"/internal/jobs/{id}/events", token, b" " * 2_000_000).status_code == 413
     without_key = {"events": [{"key": "", "message": "x"}]}
     assert post(server, f"/internal/jobs/{id}/events", token, without_key).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("end", "body"),
+    [
+        ("events", {"events": [{"key": "a", "message": "m", "data": {"train_loss": 1.0}}]}),
+        ("events", {"events": [{"key": "a", "message": "m", "data": {"step": 1.5}}]}),
+        ("events", {"events": [{"key": "a", "message": "m", "data": {"step": 10**30}}]}),
+        ("events", {"events": [{"key": "a", "message": "m", "data": {"step": 1, "x": []}}]}),
+        ("checkpoint", {"step": -1}),
+        ("checkpoint", {"step": 10**300}),
+        ("checkpoint", {"step": 1, "metrics": {"train_loss": "low"}}),
+        ("checkpoint", {"step": 1, "metrics": {}}),
+        ("done", {"steps": 10**300, "tokens": 1}),
+        ("done", {"steps": 1, "tokens": -1}),
+        ("done", {"steps": 1, "tokens": 1}),
+    ],
+)
+def test_a_report_that_cannot_be_true_is_refused_and_leaves_nothing(
+    end: str, body: dict[str, Any], server: LocalServer, current: tuple[str, str]
+) -> None:
+    id, token = current
+    assert post(server, f"/internal/jobs/{id}/spec", token).status_code == 200
+    assert post(server, f"/internal/jobs/{id}/{end}", token, body).status_code == 400
+    assert not list(Folder(server.folder).job(id).glob("*"))
+    assert post(server, f"/internal/jobs/{id}/spec", token).json()["reported_step"] == 0
+
+
+def test_the_metrics_of_a_checkpoint_cannot_name_another_step(
+    store: Database, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    _, reports = begin(store, folder, id := queued_job(store))
+    state = save(folder, id, 1, 3)
+    (state / WEIGHTS).write_bytes(b"weights")
+    (state / CONFIG).write_text("{}")
+    reports.commit(3)
+    reports.publish(3, {"step": 9, "train_loss": 1.0})
+    (checkpoint,) = store.children(CheckpointObject, id)
+    assert checkpoint.metrics == {"step": 3, "train_loss": 1.0}
 
 
 def test_a_service_without_a_runner_has_no_such_routes(tmp_path: Path) -> None:

@@ -193,6 +193,28 @@ def test_the_token_is_sent_to_the_cluster(head: Head) -> None:
     assert head.headers["authorization"] == "Bearer secret"
 
 
+def test_no_proxy_sees_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_client, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.1)
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with (
+            closing(RayClient("http://192.0.2.1:8265", "secret")) as client,
+            pytest.raises(RunnerUnavailableError),
+        ):
+            client.version()
+        with pytest.raises(TimeoutError):
+            proxy.accept()
+
+
+def test_a_reason_of_the_cluster_is_printable(head: Head, client: RayClient) -> None:
+    head.respond("GET /api/version", 500, "Error \x1b[2J\u202e".encode())
+    with pytest.raises(RunnerUnavailableError) as caught:
+        client.version()
+    assert str(caught.value).isprintable()
+
+
 def test_nodes_have_what_the_autoscaler_reports_as_used(head: Head, client: RayClient) -> None:
     rows = [
         {"node_id": "a", "state": "ALIVE", "node_ip": "10.0.0.1", "resources_total": {"CPU": 4.0}},

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import socket
 import stat
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftkit.server.cluster_check import responding
+from ftkit.server.cluster_check import _node_error, responding
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
+from ftkit.server.probe import MARK
 from ftkit.server.ray_client import Node, RayJob, Submission
 from ftkit.server.ray_jobs import RayJobs, View, reservation
 from ftkit.server.ray_settings import RaySettings
@@ -83,6 +85,19 @@ def test_a_job_has_room_beside_what_others_reserve(
     see(runner, nodes, *jobs)
     room = runner.room(job)
     assert (room.is_free, room.obstacle) == (is_free, "")
+
+
+@pytest.mark.parametrize("amount", ["a lot", "", "nan", "-inf", "1e999", "-3"])
+def test_forged_amounts_of_another_job_reserve_nothing(
+    amount: str, runner: RayJobs, job: JobObject
+) -> None:
+    forged = {"ftkit_reserved_CPU": amount, "ftkit_reserved_GPU": amount, "ftkit_reserved_x": "1"}
+    others = [
+        RayJob(status, status, driver_node_id="a", metadata=forged)
+        for status in ("RUNNING", "PENDING")
+    ]
+    see(runner, [node("a", 1)], *others)
+    assert runner.room(job).is_free
 
 
 def test_what_was_started_but_not_listed_takes_room(runner: RayJobs, job: JobObject) -> None:
@@ -193,3 +208,33 @@ def test_only_health_checks_are_answered_before_the_service_runs() -> None:
             with pytest.raises(urllib.error.HTTPError, match="503") as caught:
                 urllib.request.urlopen(f"{url}/internal/jobs/a/events", b"{}", timeout=5)
             caught.value.close()
+
+
+def test_a_request_that_drips_does_not_delay_the_start_of_the_service() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address, stop = listener.getsockname(), threading.Event()
+
+        def drip() -> None:
+            with socket.create_connection(address) as client, suppress(OSError):
+                while not stop.wait(0.1):
+                    client.sendall(b"a")
+
+        dripping = threading.Thread(target=drip)
+        started = time.monotonic()
+        with responding(listener, "nonce"):
+            dripping.start()
+            time.sleep(0.5)
+            url = f"http://127.0.0.1:{address[1]}/health"
+            with urllib.request.urlopen(url, timeout=8) as response:
+                assert response.read() == b"nonce"
+        assert time.monotonic() - started < 8
+        stop.set()
+        dripping.join()
+
+
+@pytest.mark.parametrize("line", ["", "null", '{"version": 1}', "[" * 100_000, '"\\ud800"'])
+def test_a_node_with_an_odd_answer_is_named(line: str) -> None:
+    job = RayJob("SUCCEEDED")
+    error = _node_error(job, f"{MARK}{line}\n", Path("/data/jobs"), "nonce", "http://service")
+    assert error
+    assert error.startswith("does not answer as ftkit")

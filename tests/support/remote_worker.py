@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+from ftkit.server.adapters import WEIGHTS
 from ftkit.server.attempts import last_checkpoint
 from ftkit.server.folder import Folder
 from ftkit.server.remote_reports import HttpReports, Timing, connect_reports, run_remote
-from ftkit.server.reports import WEIGHTS, Heartbeat, JobEvent
+from ftkit.server.reports import Heartbeat, JobEvent
 
 SAVE_EVERY, EPOCH = 3, 6
 
