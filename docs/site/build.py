@@ -62,12 +62,12 @@ def navigation(index: str) -> str:
 
 
 def stage(folder: Path) -> None:
-    """Copy the pages, their pictures and the configuration to a folder."""
+    """Copy the pages, the files that they link, and the configuration to a folder."""
     for path, name in sources():
         (folder / name).write_text(with_site_links(path), "utf-8")
     for path in DOCS.glob("*.svg"):
         shutil.copy(path, folder)
-    for name in ("pictures", "ci"):
+    for name in ("pictures", "ci", "cluster"):
         shutil.copytree(DOCS / name, folder / name)
     shutil.copytree(FOLDER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build*"))
     index = folder / "index.md"
