@@ -100,7 +100,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(
     def change() -> None:
         storage.put("chats.jsonl", CHATS * 2)
 
-    proxy.faults.append(Fault(before=change))
+    proxy.faults.append(Fault(before=change, path="chats.jsonl"))
     done = run("sample", url, "--fraction", "1", "-o", "s3://bucket/out.jsonl", code=2)
     assert done.stderr == f"ftkit: {url} changed while it was read; run the command again\n"
     assert (storage.keys(), storage.uploads()) == (["chats.jsonl"], [])
