@@ -17,6 +17,7 @@ ROOT = Path(ftkit.__file__).parent
 LAYERS = (
     "__main__",
     "cli",
+    "dashboard",
     "migration",
     "archive",
     "report",

@@ -197,6 +197,7 @@ def serve(
             f" {install_command('local')}"
         )
     from ftkit.cli.serve_view import live_view
+    from ftkit.dashboard.app import DASHBOARD
     from ftkit.server.app import ServerSettings
     from ftkit.server.folder import Folder
     from ftkit.server.job_limits import TenantLimits
@@ -221,6 +222,7 @@ def serve(
         log_requests=(log_level or default_level) == "info",
         limits=TenantLimits(max_jobs_per_key, max_unfinished_per_key),
         shared_priorities=shared_priorities,
+        pages=DASHBOARD,
     )
     with live_view(Folder(folder)) as notify:
         run(settings, host, port, notify, any_port, cluster)

@@ -42,6 +42,7 @@ from ftkit.server.runner import Runner
 from ftkit.server.scheduling import Capacity
 from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
+from ftkit.server.web_pages import WebPages
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine in the `Host` header."""
@@ -76,6 +77,7 @@ class ServerSettings(Struct, frozen=True):
         runner: Runner of training jobs on other machines; None to train on this one.
         limits: Limits on the jobs of each tenant.
         shared_priorities: Compare the priorities of the jobs of all tenants.
+        pages: Pages for browsers, or None.
     """
 
     folder: Path
@@ -92,6 +94,7 @@ class ServerSettings(Struct, frozen=True):
     runner: Runner | None = None
     limits: TenantLimits = DEFAULT_LIMITS
     shared_priorities: bool = False
+    pages: WebPages | None = None
 
     @property
     def capacity(self) -> Capacity:
@@ -141,19 +144,21 @@ def create_app(settings: ServerSettings) -> ASGIApp:
             *completions.ROUTES,
             *responses_api.ROUTES,
             *(internal.ROUTES if settings.runner else ()),
+            *(settings.pages.routes if settings.pages else ()),
         ],
         middleware=[
             Middleware(
                 AuthenticationMiddleware,
                 authenticator=authenticator,
                 internal=settings.runner is not None,
+                pages=settings.pages,
             )
         ],
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.service = service
+    app.state.service, app.state.authenticator = service, authenticator
     # Not one of Starlette's middlewares, which unexpected errors bypass.
     identified = RequestIdMiddleware(app)
     if not settings.log_requests:

@@ -89,10 +89,15 @@ def _error_body(message: str, type: str, param: str | None, code: str | None) ->
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
+def error_status(error: ServiceError) -> int:
+    """Return the HTTP status for an exception."""
+    status, _ = ERRORS[error.__class__]
+    return status
+
+
 def error_response(error: ServiceError) -> Response:
     """Return the response to a request that failed with `error`."""
-    status, _ = ERRORS[error.__class__]
-    response = json_response(error_object(error), status)
+    response = json_response(error_object(error), error_status(error))
     if isinstance(error, BusyError):
         response.headers["retry-after"] = str(RETRY_SECONDS)
     return response

@@ -22,6 +22,7 @@ FORKS = sys.platform == "linux"
 RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
+from ftkit.dashboard.app import DASHBOARD
 from ftkit.server.app import ServerSettings
 from ftkit.server.job_limits import TenantLimits
 from ftkit.server.ray_settings import RaySettings
@@ -59,6 +60,7 @@ settings = ServerSettings(
     runner=runner,
     limits=TenantLimits(**s["limits"]),
     shared_priorities=s["shared_priorities"],
+    pages=DASHBOARD,
 )
 cluster = RaySettings(**s["cluster"]) if s["cluster"] else None
 run(settings, "127.0.0.1", s["port"], print, cluster=cluster)

@@ -1,0 +1,1 @@
+"""The dashboard of the local service: pages for browsers, on top of its API."""

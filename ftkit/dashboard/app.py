@@ -1,0 +1,21 @@
+"""The pages of the dashboard and their routes.
+
+request -> page -> what the API has, as the tenant of the request -> template -> HTML
+
+Pages only read. What they offer to do, the browser requests from the API (`dashboard.js`).
+"""
+
+from __future__ import annotations
+
+from ftkit.dashboard import jobs_page, login, static
+from ftkit.server.web_pages import WebPages
+
+DASHBOARD = WebPages(
+    routes=[
+        *jobs_page.ROUTES,
+        *login.ROUTES,
+        *static.ROUTES,
+    ],
+    login=login.PATH,
+    open_paths=(login.PATH, static.PATH),
+)

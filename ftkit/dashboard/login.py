@@ -1,0 +1,98 @@
+"""Login with an API key, for a service that has keys."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from ftkit.dashboard.respond import page, respond
+from ftkit.server.auth import Authenticator, check_same_origin
+from ftkit.server.errors import AuthenticationError, too_large
+from ftkit.server.sessions import COOKIE, SECONDS, session_token
+
+PATH = "/login"
+
+FORM_BYTES = 16_384
+"""Maximum size of the form."""
+
+
+@page
+async def show(request: Request) -> Response:
+    """Return the form, or go to the jobs if the service has no API keys."""
+    if not _authenticator(request).needs_keys:
+        return RedirectResponse("/", 303)
+    return _form(request, request.query_params.get("next", "/"))
+
+
+@page
+async def log_in(request: Request) -> Response:
+    """Start a login, and go to the page that was requested."""
+    check_same_origin(request.headers, request.method)
+    form = await _read_form(request)
+    next = form.get("next", "/")
+    try:
+        tenant = _authenticator(request).tenant_of_key(form.get("key", "").strip())
+    except AuthenticationError:
+        return _form(request, next, "This API key is not accepted.", 401)
+    response = RedirectResponse(_local_path(next), 303)
+    _end_session(request)
+    response.set_cookie(
+        COOKIE,
+        _authenticator(request).sessions.start(tenant),
+        max_age=SECONDS,
+        path="/",
+        secure=request.headers.get("origin", "").startswith("https://"),
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+@page
+async def log_out(request: Request) -> Response:
+    """End the login."""
+    check_same_origin(request.headers, request.method)
+    _end_session(request)
+    response = RedirectResponse(PATH, 303)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return response
+
+
+def _authenticator(request: Request) -> Authenticator:
+    authenticator: Authenticator = request.app.state.authenticator
+    return authenticator
+
+
+def _end_session(request: Request) -> None:
+    _authenticator(request).sessions.end(session_token(request.headers.get("cookie", "")))
+
+
+def _form(request: Request, next: str, message: str = "", status: int = 200) -> Response:
+    return respond(
+        request, "login", status=status, title="Log in", next=_local_path(next), message=message
+    )
+
+
+def _local_path(path: str) -> str:
+    """Return a path of this service, and "/" instead of an address of another one."""
+    is_local = path.startswith("/") and path.isprintable() and path[1:2] not in ("/", "\\")
+    return path if is_local else "/"
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > FORM_BYTES:
+            raise too_large("The form", FORM_BYTES)
+    return {name: values[0] for name, values in parse_qs(data.decode("utf-8", "replace")).items()}
+
+
+ROUTES = [
+    Route(PATH, show),
+    Route(PATH, log_in, methods=["POST"]),
+    Route("/logout", log_out, methods=["POST"]),
+]

@@ -1,0 +1,68 @@
+/* What all pages of the dashboard share: requests to the API, confirmations, messages, actions.
+
+   ftkit.api(method, path, body)    the JSON of the response; fails with the message of the API
+   ftkit.confirm(text)              true if the user agrees
+   ftkit.say(text, tone)            shows a message, such as an error ("bad")
+   data-action="METHOD PATH"        a button that requests this from the API; with data-confirm="TEXT",
+                                    after a confirmation; then the page at data-next is shown, or
+                                    the element in data-refresh (a selector) gets the event "refresh" */
+'use strict';
+const ftkit = (() => {
+  class ApiError extends Error {}
+
+  const message = document.getElementById('message');
+
+  const say = (text, tone = '') => {
+    message.textContent = text;
+    message.dataset.tone = tone;
+  };
+
+  const api = async (method, path, body) => {
+    const isForm = body instanceof FormData;
+    const headers = body === undefined || isForm ? {} : { 'content-type': 'application/json' };
+    const content = body === undefined || isForm ? body : JSON.stringify(body);
+    let response;
+    try {
+      response = await fetch(path, { method, headers, body: content, credentials: 'same-origin' });
+    } catch {
+      throw new ApiError('The service does not answer. Is it still running?');
+    }
+    if (response.status === 401) {
+      location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+      throw new ApiError('The login has ended.');
+    }
+    const answer = await response.json().catch(() => null);
+    if (!response.ok) throw new ApiError(answer?.error?.message ?? `The service answered ${response.status}.`);
+    return answer;
+  };
+
+  const confirm = text => new Promise(resolve => {
+    const dialog = document.getElementById('confirm');
+    document.getElementById('confirm-text').textContent = text;
+    dialog.returnValue = 'no';
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+    dialog.showModal();
+  });
+
+  const act = async button => {
+    if (button.dataset.confirm && !await confirm(button.dataset.confirm)) return;
+    const [method, path] = button.dataset.action.split(' ');
+    button.disabled = true;
+    try {
+      await api(method, path);
+      say('');
+      if (button.dataset.next) location.assign(button.dataset.next);
+      else document.querySelector(button.dataset.refresh)?.dispatchEvent(new Event('refresh'));
+    } catch (error) {
+      say(error.message, 'bad');
+    }
+    button.disabled = false;
+  };
+
+  document.addEventListener('click', event => {
+    const button = event.target.closest('[data-action]');
+    if (button) act(button);
+  });
+
+  return { api, confirm, say };
+})();

@@ -1,0 +1,23 @@
+"""Pages for browsers that the service has beside its API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from starlette.routing import Route
+
+
+class WebPages(Struct, frozen=True):
+    """Pages for browsers.
+
+    Attributes:
+        routes: Their routes. Requests are authenticated as those of the API are.
+        login: Path of the page to which browsers without a login are redirected.
+        open_paths: Paths that need no login, such as that of the login itself. With a slash at the
+            end, all paths below one.
+    """
+
+    routes: Sequence[Route]
+    login: str
+    open_paths: tuple[str, ...]
