@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -37,6 +38,18 @@ MAX_GROUPS = 100
 MAX_PAIRS = 200
 """Maximum number of pairs on the page: those that differ most."""
 
+MAX_BYTES = 3_000_000
+"""Maximum size of a page."""
+
+TEXT_LENGTH = 8_000
+"""Maximum number of characters of a message or an answer on a page that would else be too large."""
+
+MAX_EARLIER = 20
+"""Maximum number of messages before the prompt: the last ones."""
+
+GROUP_LENGTH = 200
+"""Maximum number of characters of the value of a group."""
+
 MAX_MATCHES = 50_000
 """Maximum number of matching word pairs of two answers whose differences are marked.
 
@@ -65,7 +78,7 @@ def render_compare_html(
     sides: Sides,
     origin: Origin = Origin(),  # noqa: B008 # it is frozen
 ) -> str:
-    """Render a comparison as an HTML page.
+    """Render a comparison as an HTML page of at most `MAX_BYTES`.
 
     Args:
         comparison: The comparison.
@@ -74,8 +87,9 @@ def render_compare_html(
     """
     verdict = compare_verdict(comparison, sides)
     a, b = names_of(sides)
-    pairs = [pair for pair in comparison.pairs if not pair.is_same]
-    return render_page(
+    different = [pair for pair in comparison.pairs if not pair.is_same]
+    render = partial(
+        render_page,
         "compare.html",
         scripts=(LISTS,),
         title=verdict.title,
@@ -93,9 +107,34 @@ def render_compare_html(
         groups=_groups(comparison),
         note=note_of(comparison),
         total=len(comparison.pairs),
-        different=len(pairs),
-        pairs=[_pair(pair, comparison.group_by) for pair in pairs[:MAX_PAIRS]],
+        different=len(different),
     )
+    return _fitting_page(render, different[:MAX_PAIRS], comparison.group_by)
+
+
+def _fitting_page(render: Callable[..., str], pairs: Sequence[Pair], group_by: str) -> str:
+    """Return a page of at most `MAX_BYTES`, if necessary with shorter texts and fewer pairs."""
+    if sum(map(_length, pairs)) <= MAX_BYTES:
+        page = render(pairs=[_pair(pair, group_by, MAX_BYTES) for pair in pairs])
+        if _is_small(page):
+            return page
+    rows = [_pair(pair, group_by, TEXT_LENGTH) for pair in pairs]
+    page = render(pairs=rows)
+    while not _is_small(page) and len(rows) > 1:
+        rows = rows[: len(rows) // 2]
+        page = render(pairs=rows)
+    return page
+
+
+def _is_small(page: str) -> bool:
+    return len(page.encode("utf-8", "replace")) <= MAX_BYTES
+
+
+def _length(pair: Pair) -> int:
+    """Return the number of characters of the messages and answers that the page shows."""
+    messages = pair.prompt.messages[-MAX_EARLIER - 1 :]
+    replies = [_reply_text(reply) for reply in (pair.a, pair.b, pair.reference) if reply]
+    return sum(len(_message(message)[1]) for message in messages) + sum(map(len, replies))
 
 
 def _table(title: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -163,7 +202,7 @@ def _group_row(group: Group, row: GroupRow, names: Sequence[str]) -> dict[str, A
     figures = [row.figures.get(name) for name in names]
     rest = next((row.rest[name] for name in (*names, "between") if name in row.rest), None)
     return {
-        "value": group.value,
+        "value": _cut(group.value, GROUP_LENGTH),
         "prompts": group.prompts,
         "measure": row.title,
         "cells": [
@@ -174,19 +213,20 @@ def _group_row(group: Group, row: GroupRow, names: Sequence[str]) -> dict[str, A
     }
 
 
-def _pair(pair: Pair, group_by: str) -> dict[str, Any]:
-    a, b = marked(_reply_text(pair.a), _reply_text(pair.b))
-    reference = [Piece(_reply_text(pair.reference))] if pair.reference else None
+def _pair(pair: Pair, group_by: str, length: int) -> dict[str, Any]:
+    """Return the values of a pair for the template, with texts of at most `length` characters."""
+    a, b = marked(_cut(_reply_text(pair.a), length), _cut(_reply_text(pair.b), length))
+    reference = [Piece(_cut(_reply_text(pair.reference), length))] if pair.reference else None
     *earlier, last = pair.prompt.messages
     margin = _margin(pair)
     return {
         "line": pair.prompt.number,
         "distance": round(pair.distance),
         "margin": margin,
-        "group": value_at(pair.prompt.line, group_by) if group_by else "",
-        "earlier": [_message(message) for message in earlier],
-        "more": plural(len(earlier), "earlier message"),
-        "prompt": _message(last),
+        "group": _cut(value_at(pair.prompt.line, group_by), GROUP_LENGTH) if group_by else "",
+        "earlier": [_message(message, length) for message in earlier[-MAX_EARLIER:]],
+        "more": _earlier(len(earlier)),
+        "prompt": _message(last, length),
         "a": a,
         "b": b,
         "reference": reference,
@@ -203,10 +243,22 @@ def _margin(pair: Pair) -> float:
     return next((margin for margin in margins if margin == margin and margin != 0), 0.0)
 
 
-def _message(message: Message) -> tuple[str, str]:
+def _message(message: Message, length: int = MAX_BYTES) -> tuple[str, str]:
     calls = message.get("tool_calls")
     text = text_of(message) or (json.dumps(calls, ensure_ascii=False) if calls else "")
-    return str(message.get("role")), text
+    return str(message.get("role")), _cut(text, length)
+
+
+def _earlier(count: int) -> str:
+    """Return the title of the messages before the prompt."""
+    title = plural(count, "earlier message")
+    return title if count <= MAX_EARLIER else f"{title}; the last {MAX_EARLIER} are shown"
+
+
+def _cut(text: str, length: int) -> str:
+    """Return a text without the characters after `length`, and their number."""
+    rest = len(text) - length
+    return text if rest <= 0 else f"{text[:length]}… ({plural(rest, 'more character')})"
 
 
 def _reply_text(reply: Reply) -> str:

@@ -29,7 +29,7 @@ from ftkit.compare.replies import read_reply
 from ftkit.errors import FileError
 from ftkit.pages.page import write_html
 from ftkit.report.compare import Sides, render_compare_json, render_compare_text
-from ftkit.report.compare_page import marked, render_compare_html
+from ftkit.report.compare_page import MAX_BYTES, marked, render_compare_html
 from ftkit.report.compare_verdict import compare_verdict, names_of
 from ftkit.report.excerpts import Piece
 from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
@@ -254,6 +254,25 @@ def render_answers(one: str, two: str) -> str:
     prompt = numbered_prompt(0, assistant_message("0"))
     comparison = compare_answers([prompt], [assistant_message(one)], [assistant_message(two)])
     return render_compare_html(comparison, Sides("A", "B", "P"))
+
+
+def test_a_page_with_long_texts_stays_small_and_says_what_it_leaves_out() -> None:
+    earlier = [{"role": "user", "content": '"' * 100_000}] * 50
+    asked = [
+        Prompt(
+            number, [*earlier, {"role": "user", "content": "<" * 9_000}], {}, None, {"g": "&" * 999}
+        )
+        for number in range(1, 31)
+    ]
+    a, b = ([assistant_message(mark * 1_000_000)] * 30 for mark in "'&")
+    page = render_compare_html(compare_answers(asked, a, b), Sides("A", "B", "P"))
+    assert len(page.encode()) <= MAX_BYTES
+    shown = re.search(r"30 of 30 pairs differ; the (\d+) that differ most are on this page", page)
+    assert shown
+    assert page.count("<article") == int(shown[1]) < 30
+    assert "50 earlier messages; the last 20 are shown" in page
+    assert "… (1,000 more characters)" in page
+    assert "… (992,000 more characters)" in page
 
 
 def test_answers_that_go_round_in_circles_make_a_page_soon() -> None:
