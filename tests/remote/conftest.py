@@ -7,13 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.file_storage import FileStorage, running_file_storage
-from support.object_storage import BUCKET, FaultyProxy, Storage, running_storage
-
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
-    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
-    "AWS_REGION": "us-east-1",
-}
+from support.object_storage import BUCKET, KEYS, FaultyProxy, Storage, running_storage
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from support.file_storage import FileStorage
 from support.object_storage import Storage
 from support.ray_nodes import (
     LOOPBACK,
+    TASK,
     RayNodes,
     processes,
     ray_nodes,
@@ -47,8 +48,8 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray has no wheel for this Python"),
 ]
 
-DRIVER, TASK = "ftkit.validation.ray_driver", "ray::scan_shard"
-"""Parts of the command lines of the driver and of a worker process that runs a task."""
+DRIVER = "ftkit.validation.ray_driver"
+"""Part of the command line of the driver."""
 
 NODES = 2
 
@@ -309,7 +310,7 @@ def test_a_file_in_object_storage_is_read_by_four_nodes_while_one_is_killed(
                 victim = min(nodes.nodes)
                 output = run_command(
                     [*command, url, "--engine", f"ray={nodes.address}"],
-                    partial(kill_later, nodes, victim, delay),
+                    partial(nodes.kill_during_tasks, victim, delay),
                 )
                 nodes.remove(victim)
                 nodes.add()
@@ -327,13 +328,6 @@ def write_file(path: Path, size: int) -> None:
             value["messages"][0]["content"] += " and so on" * 150
             file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
             number += 1
-
-
-def kill_later(nodes: RayNodes, node: int, delay: float) -> None:
-    """Kill a node some seconds after tasks have begun to run."""
-    wait_for_processes(TASK)
-    time.sleep(delay)
-    nodes.kill(node)
 
 
 def run_command(command: list[str], meanwhile: Callable[[], None] | None = None) -> bytes:
