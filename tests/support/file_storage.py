@@ -59,6 +59,7 @@ def running_file_storage() -> Iterator[FileStorage]:
     """Serve files until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # clients hang up
     storage = _Handler.storage = FileStorage(server)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
