@@ -2,7 +2,8 @@
 
 Prints tables in Markdown. The nodes share the processors of this machine, so more nodes than
 processors are no faster. What a cluster of 1,000 nodes would do is computed from what one
-machine does for it: it sends the tasks, adds up the summaries and looks for duplicates.
+machine does for it: it sends the tasks, adds up the summaries and looks for duplicates. A file in
+an S3 on this machine is scanned by four nodes, one of which is killed.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import msgspec
 
-from compare import HERE, data_file, describe_machine, say
+from compare import HERE, MIB, data_file, describe_machine, run, say
 from ftkit.catalog import find_limits
 from ftkit.dataset.reader import Shard, split
 from ftkit.rules import RULES, ScanPlan, choose_rules
@@ -33,12 +35,17 @@ from ftkit.validation.scan import Map, scan, summarize
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests")]
 
+from support.file_storage import running_file_storage  # type: ignore[import-not-found]  # noqa: E402
+from support.object_storage import KEYS  # type: ignore[import-not-found]  # noqa: E402
 from support.ray_nodes import LOOPBACK, processes, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
 TINY_TASKS = 1000
 ADDED = 400
 """Summaries of tasks that are added up."""
+
+KILL_SECONDS = 5
+"""Seconds from the first task until a node is killed."""
 
 LARGE_BYTES, LARGE_NODES, LARGE_PROCESSORS = 10 * 10**12, 1000, 8
 RULE_NAMES = ("duplicate-example", "duplicate-conflict")
@@ -218,19 +225,65 @@ def print_model(scale: Scale) -> None:
         print(f"| {name} | {figure} |")
 
 
+def measure_killed_node(folder: Path, size: str) -> None:
+    """Print what four nodes take for an object if one of them is killed.
+
+    Raises:
+        RuntimeError: The output is not that of one machine, or nothing was killed.
+    """
+    print("| command | one machine, s | four nodes, s | memory of command and driver, MiB |")
+    print("|---|--:|--:|--:|")
+    with (
+        data_file(folder, size, "conversations", keep=False) as path,
+        running_file_storage() as storage,
+    ):
+        url = storage.put(path.name, path)
+        os.environ |= {**KEYS, "AWS_ENDPOINT_URL": storage.url}
+        with ray_nodes(4) as nodes:
+            for name in ("validate", "estimate"):
+                say(f"{name}, {size}")
+                command = [sys.executable, "-m", "ftkit", name, "-o", "json"]
+                local = run([*command, str(path)], (0, 1))
+                victim = min(nodes.nodes)
+                killer = Thread(target=nodes.kill_during_tasks, args=(victim, KILL_SECONDS))
+                killer.start()
+                result = run([*command, url, "--engine", f"ray={nodes.address}"], (0, 1))
+                if killer.is_alive():
+                    raise RuntimeError(f"{name} ended before a node was killed")
+                nodes.remove(victim)
+                nodes.add()
+                if result.output != local.output.replace(str(path), url):
+                    raise RuntimeError(f"{name} prints something else than on one machine")
+                memory = result.tree_peak / MIB
+                print(
+                    f"| {name} | {local.wall:.0f} | {result.wall:.0f} | {memory:.0f} |", flush=True
+                )
+    print()
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", default="250MB", help="Size of the file.  [default: 250MB]")
     parser.add_argument("--examples", type=int, default=10_000_000, help="Examples for the rules.")
     parser.add_argument("--repeat", type=int, default=3, help="Runs; the best counts.")
+    parser.add_argument(
+        "--object-size", default="2GB", help="Size of the object in S3.  [default: 2GB]"
+    )
+    parser.add_argument("--only", choices=("object", "model"), help="Print only some tables.")
     arguments = parser.parse_args()
     os.environ |= LOOPBACK
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()), end="\n\n")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        data_file(Path(folder), arguments.size, "conversations", keep=False) as path,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.only != "model":
+            measure_killed_node(Path(folder), arguments.object_size)
+        if arguments.only != "object":
+            measure_model(Path(folder), arguments)
+
+
+def measure_model(folder: Path, arguments: argparse.Namespace) -> None:
+    """Print the tables of the nodes and of the model."""
+    with data_file(folder, arguments.size, "conversations", keep=False) as path:
         file = str(path)
         overhead = measure_nodes(file, arguments.repeat)
         scan_all = partial(summarize, split(file), plan())

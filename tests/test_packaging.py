@@ -70,3 +70,15 @@ def test_the_licences_of_vendored_scripts_are_in_the_distribution() -> None:
     names = {path.stem for path in vendored.iterdir() if path.suffix in (".js", ".css")}
     assert names == {"uPlot", "htmx"}
     assert all((vendored / f"{name}.LICENSE").stat().st_size for name in names)
+
+
+def test_every_module_is_measured_by_one_environment() -> None:
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", "utf-8")
+    left_out = tox["testenv:newest"]["set_env"]
+    for name, patterns in tox["measured"].items():
+        reference = f"{{[measured]{name}}}"
+        assert reference in left_out
+        assert f"MEASURED_MODULES = {reference}" in tox[f"testenv:{name}"]["set_env"]
+        for pattern in re.findall(r"\*/([^\s,\\]+)", patterns):
+            assert list(ROOT.glob(pattern)), pattern

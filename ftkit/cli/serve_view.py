@@ -102,7 +102,7 @@ class ServiceView(threading.Thread):
             self.join()
 
     def _poll(self, database: Database) -> None:
-        running = database.with_status(JobObject, *RUNNING)
+        running = database.matching(JobObject, *RUNNING)
         shown = running[:SHOWN_JOBS]
         for id in self._views.keys() - {job.id for job in shown}:
             self._end(database, id)

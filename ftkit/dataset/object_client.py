@@ -39,7 +39,12 @@ _PREFIXES = tuple(service.prefix for service in SCHEMES.values())
 T = TypeVar("T")
 
 
-def request(location: Location, call: Callable[[], T], action: str = "read") -> T:
+def request(
+    location: Location,
+    call: Callable[[], T],
+    action: str = "read",
+    seconds: float | None = None,
+) -> T:
     """Return the result of a call of obstore.
 
     The call runs in a thread, so that Ctrl-C need not wait until obstore gives up.
@@ -48,9 +53,10 @@ def request(location: Location, call: Callable[[], T], action: str = "read") -> 
         location: The object or folder, for error messages.
         call: The call.
         action: Verb for what is done, for error messages.
+        seconds: Maximum duration of the call; None for a call that ends by itself.
 
     Raises:
-        FileError: The call failed.
+        FileError: The call failed, or did not end in time.
     """
     result: Future[T] = Future()
 
@@ -62,8 +68,11 @@ def request(location: Location, call: Callable[[], T], action: str = "read") -> 
 
     Thread(target=run, name="ftkit-objects", daemon=True).start()
     try:
-        return result.result()
+        return result.result(seconds)
     except Exception as error:
+        if not result.done():
+            reason = f"the object storage sent nothing in {seconds} s"
+            raise FileError(f"cannot {action} {location.url}: {reason}; try again later") from None
         raise object_error(location, error, action) from error
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from ftkit.dataset.detect import Head
-from ftkit.dataset.object_location import RemoteObject, is_pattern, is_url
+from ftkit.dataset.object_location import RemoteObject, is_pattern
 from ftkit.dataset.reader import PART_BYTES, Shard, read_head, shards_of
 
 
@@ -19,15 +17,6 @@ def find_objects(name: str) -> list[RemoteObject]:
     from ftkit.dataset.object_store import find_object, list_objects  # it takes 40 ms
 
     return list_objects(name) if is_pattern(name) else [find_object(name)]
-
-
-def open_stored(name: str) -> BinaryIO:
-    """Open a file or an object for reading as it is stored, even if its name ends in `.gz`."""
-    if not is_url(name):
-        return open(name, "rb")
-    from ftkit.dataset.object_store import open_object
-
-    return open_object(name)
 
 
 class ObjectRanges:
@@ -59,9 +48,3 @@ class ObjectRanges:
     def size(self) -> int:
         """Return the number of bytes of the object, compressed if it is."""
         return self.object.size
-
-    def open(self) -> BinaryIO:
-        """Open the object, as it is stored, for reading from its beginning."""
-        from ftkit.dataset.object_store import open_object
-
-        return open_object(self.object)

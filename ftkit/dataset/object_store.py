@@ -9,11 +9,10 @@ of it, or the read fails.
 
 from __future__ import annotations
 
-import gzip
 import os
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from ftkit.dataset.object_client import open_store, request
 from ftkit.dataset.object_errors import is_missing
@@ -32,6 +31,12 @@ MAX_OBJECTS = 100_000
 
 SIBLINGS = 1000
 """Number of objects that are listed to suggest one."""
+
+MAX_LISTED = 1_000_000
+"""Maximum number of objects that are listed for a pattern, so that a listing ends."""
+
+LIST_SECONDS = 300
+"""Seconds in which the next objects of a listing must arrive; a storage may send empty pages."""
 
 _PAGE = 1000
 """Objects that are listed at a time."""
@@ -75,12 +80,19 @@ def list_objects(pattern: str) -> list[RemoteObject]:
     are dropped at once.
 
     Raises:
-        FileError: No object matches, more than `MAX_OBJECTS` do, or they cannot be listed.
+        FileError: No object matches, more than `MAX_OBJECTS` do, more than `MAX_LISTED` are below
+            that folder, or they cannot be listed.
         UsageError: The URL is not valid.
     """
     location = parse_url(pattern)
     objects: list[RemoteObject] = []
-    for meta in _listed(location, listed_folder(location.key)):
+    folder = listed_folder(location.key)
+    for number, meta in enumerate(_listed(location, folder)):
+        if number == MAX_LISTED:
+            raise FileError(
+                f"there are more than {MAX_LISTED:,} objects below {location.root}/{folder}; "
+                f"begin the pattern {pattern} with a longer folder"
+            )
         place = location._replace(key=meta["path"])
         if place.key == location.key:
             return [_remote_object(place, meta)]  # its name has characters of a pattern
@@ -113,22 +125,17 @@ def _is_folder(location: Location, meta: Any) -> bool:
     return False
 
 
-def open_object(url: str, unpacks: bool = False) -> BinaryIO:
+def open_object(url: str) -> BinaryIO:
     """Open an object as a buffered stream that can be read, peeked, and sought.
-
-    Args:
-        url: URL of the object.
-        unpacks: Read the object through gzip.
 
     Raises:
         FileError: There is no such object; reading raises it, too.
     """
     remote = find_object(url)
-    stream = open_stream(parse_url(remote.url), remote.etag, remote.size)
-    return _unpacked(stream) if unpacks else stream
+    return open_stream(parse_url(remote.url), remote.etag, remote.size)
 
 
-def open_range(url: str, etag: str, start: int, end: int, unpacks: bool = False) -> BinaryIO:
+def open_range(url: str, etag: str, start: int, end: int) -> BinaryIO:
     """Open an object at its beginning, to be read from `start` to about `end`.
 
     One request asks for the bytes of the range; further ones follow if more is read.
@@ -138,27 +145,9 @@ def open_range(url: str, etag: str, start: int, end: int, unpacks: bool = False)
         etag: ETag that the object must have.
         start: Offset of the first byte that is read.
         end: Offset behind the last byte that is surely read; `UNKNOWN` for the end of the object.
-        unpacks: Read the object through gzip.
     """
     expected = (0, 0) if end == UNKNOWN else (start, end)
-    stream = open_stream(parse_url(url), etag, expected=expected)
-    return _unpacked(stream) if unpacks else stream
-
-
-class _GzipObject(gzip.GzipFile):
-    """Reader of a compressed object that closes the object, too."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._compressed = stream
-        super().__init__(fileobj=stream, mode="rb")
-
-    def close(self) -> None:
-        super().close()
-        self._compressed.close()
-
-
-def _unpacked(stream: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _GzipObject(stream))
+    return open_stream(parse_url(url), etag, expected=expected)
 
 
 def _remote_object(location: Location, meta: Any) -> RemoteObject:
@@ -178,7 +167,7 @@ def _listed(location: Location, folder: str) -> Iterator[Any]:
 
     place = location._replace(key=folder)
     pages = iter(obstore.list(store, folder or None, chunk_size=_PAGE))
-    while page := request(place, lambda: next(pages, None), "list"):
+    while page := request(place, lambda: next(pages, None), "list", LIST_SECONDS):
         yield from page
 
 

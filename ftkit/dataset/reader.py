@@ -14,7 +14,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from msgspec import Struct
 
@@ -217,14 +217,40 @@ def open_file(file: str) -> BinaryIO:
     Raises:
         FileError: The file cannot be opened.
     """
-    if is_url(file):
-        from ftkit.dataset.object_store import open_object
-
-        return open_object(file, unpacks=is_compressed(file))
     try:
-        return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value]
+        return _unpacked(open_stored(file), file)
     except OSError as error:
         raise FileError(f"cannot open {file}: {os_error_message(error)}") from error
+
+
+def open_stored(file: str) -> BinaryIO:
+    """Open a file or an object for reading as it is stored, even if its name ends in `.gz`.
+
+    Raises:
+        FileError: There is no such object; reading one raises it, too.
+        OSError: The file cannot be opened.
+    """
+    if not is_url(file):
+        return open(file, "rb")
+    from ftkit.dataset.object_store import open_object
+
+    return open_object(file)
+
+
+class _GzipStream(gzip.GzipFile):
+    """Reader of a compressed stream that closes the stream, too."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._compressed = stream
+        super().__init__(fileobj=stream, mode="rb")
+
+    def close(self) -> None:
+        super().close()
+        self._compressed.close()
+
+
+def _unpacked(stream: BinaryIO, file: str) -> BinaryIO:
+    return cast(BinaryIO, _GzipStream(stream)) if is_compressed(file) else stream
 
 
 def read_head(file: str) -> Head:
@@ -313,7 +339,7 @@ def _open_shard(shard: Shard) -> BinaryIO:
 
     start = max(shard.start - 1, 0)  # the byte before tells if a line begins at the shard
     end = shard.end if shard.end < 0 else shard.end + OVERLAP_BYTES
-    return open_range(shard.file, shard.etag, start, end, unpacks=is_compressed(shard.file))
+    return _unpacked(open_range(shard.file, shard.etag, start, end), shard.file)
 
 
 def _complete(stream: Any, data: bytes) -> bytes:

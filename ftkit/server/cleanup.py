@@ -110,7 +110,7 @@ def _collect_job_data(database: Database, folder: Folder) -> None:
 
 def _collect_parts(database: Database, parts: Path) -> None:
     """Remove parts of uploads that are not pending, and files that were being written."""
-    pending = {upload.id for upload in database.with_status(UploadObject, "pending")}
+    pending = {upload.id for upload in database.matching(UploadObject, "pending")}
     needed = set()
     for part in database.all(PartObject):
         if part.upload_id in pending:

@@ -199,10 +199,6 @@ class Database:
         for tenant, parent, public, internal in rows:
             yield type.from_documents(tenant, parent, json.loads(public), json.loads(internal))
 
-    def with_status(self, type: type[T], *statuses: str) -> list[T]:
-        """Return the objects of all tenants with one of these statuses, the oldest first."""
-        return list(self._select(type, f"status IN ({_placeholders(statuses)})", statuses))
-
     def first_in_queue(
         self, type: type[StoredObject], status: str, excluded: Collection[str]
     ) -> list[tuple[str, str, int, int]]:

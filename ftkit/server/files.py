@@ -364,7 +364,7 @@ def _remove_parts(database: Database, folder: Folder, upload: str) -> None:
 
 def expire_uploads(database: Database, folder: Folder) -> None:
     """End the pending uploads that have expired, and remove their parts."""
-    for upload in database.with_status(UploadObject, "pending"):
+    for upload in database.matching(UploadObject, "pending"):
         if upload.expires_at < now():
             database.change(
                 UploadObject, upload.id, lambda upload: setattr(upload, "status", "expired")
@@ -374,6 +374,6 @@ def expire_uploads(database: Database, folder: Folder) -> None:
 
 def delete_old_uploads(database: Database) -> None:
     """Delete the uploads that ended, some time after they would have expired."""
-    for upload in database.with_status(UploadObject, "completed", "cancelled", "expired"):
+    for upload in database.matching(UploadObject, "completed", "cancelled", "expired"):
         if upload.expires_at + KEEP_UPLOAD_SECONDS < now():
             database.remove(UploadObject, upload.id)

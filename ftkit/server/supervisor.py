@@ -170,7 +170,7 @@ class Supervisor(threading.Thread):
 
     def _recover(self) -> None:
         """Find the processes that outlived an earlier server, and restart the other jobs."""
-        jobs = self._database.with_status(JobObject, "queued", "running", "pausing")
+        jobs = self._database.matching(JobObject, "queued", "running", "pausing")
         for job in jobs:
             if job.status == "queued" and not job.handle:
                 continue

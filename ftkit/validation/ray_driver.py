@@ -123,15 +123,15 @@ class Driver:
         """Send the result of a task. Return False if it has failed."""
         del self._running[number]
         try:
-            kind, data = future.result()
+            result = future.result()
         except Exception as error:
             if type(error).__name__ == "LocalRayletDiedError":
                 os._exit(1)  # this machine's node has died, and the connection with it
-            kind, data = "error", _describe_failure(error)
-        if kind == "summary":
-            self._channel.send(Result(number, data))
+            result = Failure(_describe_failure(error))
+        if isinstance(result, bytes):
+            self._channel.send(Result(number, result))
             return True
-        self._channel.send(Failure(data, is_file_error=kind == "file-error"))
+        self._channel.send(Failure(os.fsencode(result)) if isinstance(result, str) else result)
         return False
 
     def _receive(self) -> None:
@@ -175,17 +175,17 @@ class Driver:
         if not references:
             return
         done, _ = self._ray.wait(references, num_returns=len(references), timeout=CHECK_SECONDS)
-        errors = [message for message in map(self._version_error, done) if message]
+        errors = list(filter(None, map(self._version_error, done)))
         if errors:
             raise RuntimeError("; ".join(errors))
 
-    def _version_error(self, reference: Any) -> str:
-        """Return the message of a node with other versions, or "" if it has the same."""
+    def _version_error(self, reference: Any) -> str | None:
+        """Return the message of a node with other versions, or None if it has the same."""
         try:
-            kind, data = self._ray.get(reference)
+            message: str | None = self._ray.get(reference)
         except Exception:  # the node is gone; others take its tasks
-            return ""
-        return os.fsdecode(data) if kind == "error" else ""
+            return None
+        return message
 
 
 def _describe_failure(error: Exception) -> bytes:
@@ -197,17 +197,16 @@ def _describe_failure(error: Exception) -> bytes:
     return f"a task failed: {type(cause).__name__}: ".encode() + _one_line(cause)[:500]
 
 
-def scan_shard(versions: tuple[str, str], task: bytes | None) -> tuple[str, bytes]:
+def scan_shard(versions: tuple[str, str], task: bytes | None) -> bytes | Failure | str | None:
     """Check the versions of this node, and scan a shard if there is a task.
 
     Ray sends this function by value, as it is part of the driver's main module; so it runs where
     ftkit is missing, too.
 
     Returns:
-        The result of `run_task`; "error" and a message, if the versions are others; or "versions",
-        if they are the same and there is no task.
+        The result of `run_task`; a message as text, if the versions are others; or None, if they
+        are the same and there is no task.
     """
-    import os
     import sys
 
     import ray
@@ -227,8 +226,8 @@ def scan_shard(versions: tuple[str, str], task: bytes | None) -> tuple[str, byte
     if own != list(versions):
         advice = f"install {versions[0]} on all nodes"
         text = f"node {node} has {' and '.join(own)}, this machine {' and '.join(versions)}"
-        return "error", os.fsencode(f"{text}; {advice}")
-    return run_task(task, node) if task is not None else ("versions", b"")
+        return f"{text}; {advice}"
+    return run_task(task, node) if task is not None else None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ftkit.dataset.reader import Shard
 from ftkit.errors import FileError, FtkitError, os_error_message
+from ftkit.validation.ray_messages import Failure
 from ftkit.validation.scan import PlannedScan
 
 PIECES, PIECE_BYTES = 16, 1 << 12
@@ -58,7 +59,7 @@ def digest_file(path: str) -> FileDigest:
     return FileDigest(size, sha256.digest())
 
 
-def run_task(data: bytes, node: str) -> tuple[str, bytes]:
+def run_task(data: bytes, node: str) -> bytes | Failure:
     """Scan a shard.
 
     Args:
@@ -66,8 +67,7 @@ def run_task(data: bytes, node: str) -> tuple[str, bytes]:
         node: Name of this node, for error messages.
 
     Returns:
-        "summary" and the bytes of a `Summary`; "file-error" and a message, if the file is the
-        cause; or "error" and a message, if the node is.
+        Bytes of the `Summary`, or the error of the file or of the node.
     """
     task = msgspec.msgpack.decode(data, type=Task)
     path = os.fsdecode(task.path)
@@ -75,13 +75,12 @@ def run_task(data: bytes, node: str) -> tuple[str, bytes]:
         if task.digest is not None:
             _check_file(path, task.digest, node)
         shard = msgspec.structs.replace(task.shard, file=path)
-        return "summary", msgspec.msgpack.encode(task.scan(shard))
+        return msgspec.msgpack.encode(task.scan(shard))
     except FileError as error:
-        if task.digest is None:  # nodes have keys of their own
-            error = FileError(f"node {node}: {error}")
-        return "file-error", os.fsencode(str(error))
+        prefix = f"node {node}: " if task.digest is None else ""  # nodes have keys of their own
+        return Failure(os.fsencode(f"{prefix}{error}"), is_file_error=True)
     except FtkitError as error:
-        return "error", os.fsencode(str(error))
+        return Failure(os.fsencode(str(error)))
 
 
 @lru_cache(maxsize=1000)

@@ -129,7 +129,7 @@ class Model:
     def forget_finished_jobs(self) -> None:
         """Drop the jobs that have ended on their own."""
         store = Database(self._server.folder / "service.db")
-        unfinished = {job.id for job in store.with_status(JobObject, *UNFINISHED)}
+        unfinished = {job.id for job in store.matching(JobObject, *UNFINISHED)}
         self.jobs = {id: marker for id, marker in self.jobs.items() if id in unfinished}
         store.close()
 

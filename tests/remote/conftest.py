@@ -6,13 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.object_storage import BUCKET, FaultyProxy, Storage, running_storage
-
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
-    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
-    "AWS_REGION": "us-east-1",
-}
+from support.file_storage import FileStorage, running_file_storage
+from support.object_storage import BUCKET, KEYS, FaultyProxy, Storage, running_storage
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +24,25 @@ def storage(moto: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """An S3 with one empty bucket, which the environment names as the endpoint."""
     moto.clear()
     moto.create(BUCKET)
+    set_endpoint(monkeypatch, f"http://127.0.0.1:{moto.port}")
+    return moto
+
+
+@pytest.fixture
+def file_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileStorage]:
+    """An S3 of files on the disk, which the environment names as the endpoint."""
+    pytest.importorskip("obstore", reason="needs the extra remote")
+    with running_file_storage() as storage:
+        set_endpoint(monkeypatch, storage.url)
+        yield storage
+
+
+def set_endpoint(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Set the variables with which ftkit reads from an S3."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SSL_CERT_DIR")  # without certificates obstore has no clients
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{moto.port}")
-    return moto
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)  # without certificates obstore has no clients
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
 
 
 @pytest.fixture

@@ -209,6 +209,56 @@ def test_a_refused_request_says_why(
     assert message(lambda: ftkit.validate(url)).startswith(reason)
 
 
+def page(keys: list[str]) -> bytes:
+    """Return a page of a listing that is followed by another one."""
+    rows = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        '<ETag>"1"</ETag><Size>1</Size></Contents>'
+        for key in keys
+    )
+    return (
+        f"<ListBucketResult>{rows}<IsTruncated>true</IsTruncated>"
+        "<NextContinuationToken>next</NextContinuationToken></ListBucketResult>"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (
+            "logs/**/*.txt",
+            "there are more than 5,000 objects below s3://bucket/logs; begin the pattern "
+            "s3://bucket/logs/**/*.txt with a longer folder",
+        ),
+        (
+            "logs/*.jsonl",
+            "s3://bucket/logs/*.jsonl matches more than 2,000 objects; use several patterns",
+        ),
+    ],
+)
+def test_an_endless_listing_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, pattern: str, reason: str
+) -> None:
+    monkeypatch.setattr("ftkit.dataset.object_store.MAX_LISTED", 5000)
+    monkeypatch.setattr("ftkit.dataset.object_store.MAX_OBJECTS", 2000)
+    keys = [f"logs/{number}.jsonl" for number in range(1000)]
+    proxy.always = Fault(status=200, body=page(keys), path="list-type=2")
+    assert message(lambda: list_objects(f"s3://{BUCKET}/{pattern}")) == reason
+    assert len(proxy.requests) < 10
+
+
+def test_a_listing_of_empty_pages_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy
+) -> None:
+    monkeypatch.setattr("ftkit.dataset.object_store.LIST_SECONDS", 1)
+    proxy.always = Fault(status=200, body=page([]), path="list-type=2")
+    assert message(lambda: list_objects(f"s3://{BUCKET}/*")) == (
+        "cannot list s3://bucket/: the object storage sent nothing in 1 s; try again later"
+    )
+    last = page(["end"]).replace(b"true", b"false")
+    proxy.always = Fault(status=200, body=last)  # so that the thread that lists ends
+
+
 def test_listing_without_permission_is_refused(proxy: FaultyProxy, url: str) -> None:
     proxy.always = denied("AccessDenied")
     assert message(lambda: list_objects(f"s3://{BUCKET}/*")).startswith("no permission to list")

@@ -31,9 +31,11 @@ from ftkit.validation.ray_cluster import ray_cluster
 from ftkit.validation.scan import summarize
 from support.commands import run_ftkit
 from support.examples import chat_example
+from support.file_storage import FileStorage
 from support.object_storage import Storage
 from support.ray_nodes import (
     LOOPBACK,
+    TASK,
     RayNodes,
     processes,
     ray_nodes,
@@ -46,8 +48,8 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray has no wheel for this Python"),
 ]
 
-DRIVER, TASK = "ftkit.validation.ray_driver", "ray::scan_shard"
-"""Parts of the command lines of the driver and of a worker process that runs a task."""
+DRIVER = "ftkit.validation.ray_driver"
+"""Part of the command line of the driver."""
 
 NODES = 2
 
@@ -295,9 +297,30 @@ def test_a_node_without_keys_is_named(nodes: RayNodes, storage: Storage, clean_f
     ("size", "delay"), [(64 << 20, 0.2), pytest.param(2 << 30, 5, marks=pytest.mark.slow)]
 )
 def test_a_file_in_object_storage_is_read_by_four_nodes_while_one_is_killed(
-    size: int, delay: float, storage: Storage, tmp_path: Path
+    size: int, delay: float, file_storage: FileStorage, tmp_path: Path
 ) -> None:
     path = tmp_path / "large.jsonl"
+    try:
+        write_file(path, size)
+        url = file_storage.put("large.jsonl", path)
+        with ray_nodes(4) as nodes:
+            for name in ("validate", "estimate"):
+                command = [sys.executable, "-m", "ftkit", name, "-o", "json"]
+                local = run_command([*command, str(path)])
+                victim = min(nodes.nodes)
+                output = run_command(
+                    [*command, url, "--engine", f"ray={nodes.address}"],
+                    partial(nodes.kill_during_tasks, victim, delay),
+                )
+                nodes.remove(victim)
+                nodes.add()
+                assert output == local.replace(str(path).encode(), url.encode())
+    finally:
+        path.unlink()
+
+
+def write_file(path: Path, size: int) -> None:
+    """Write examples of which some have copies, and lines that are not JSON."""
     with path.open("wb") as file:
         number = 0
         while file.tell() < size:
@@ -305,31 +328,6 @@ def test_a_file_in_object_storage_is_read_by_four_nodes_while_one_is_killed(
             value["messages"][0]["content"] += " and so on" * 150
             file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
             number += 1
-    with path.open("rb") as file:
-        url = storage.put_stream("large.jsonl", file)
-    commands = {
-        name: [sys.executable, "-m", "ftkit", name, "-o", "json"]
-        for name in ("validate", "estimate")
-    }
-    local = {name: run_command([*command, str(path)]) for name, command in commands.items()}
-    path.unlink()
-    with ray_nodes(4) as nodes:
-        for name, command in commands.items():
-            victim = min(nodes.nodes)
-            output = run_command(
-                [*command, url, "--engine", f"ray={nodes.address}"],
-                partial(kill_later, nodes, victim, delay),
-            )
-            nodes.remove(victim)
-            nodes.add()
-            assert output == local[name].replace(str(path).encode(), url.encode())
-
-
-def kill_later(nodes: RayNodes, node: int, delay: float) -> None:
-    """Kill a node some seconds after tasks have begun to run."""
-    wait_for_processes(TASK)
-    time.sleep(delay)
-    nodes.kill(node)
 
 
 def run_command(command: list[str], meanwhile: Callable[[], None] | None = None) -> bytes:

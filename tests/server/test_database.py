@@ -212,7 +212,7 @@ def test_the_fields_of_a_job_are_typed(path: Path) -> None:
 
 def test_jobs_are_selected_by_status_and_metadata(path: Path) -> None:
     database = Database(path)
-    assert [job.id for job in database.with_status(JobObject, "failed")] == [FAILED_JOB["id"]]
+    assert [job.id for job in database.matching(JobObject, "failed")] == [FAILED_JOB["id"]]
     query = PageQuery(equal={'$.metadata."a.b"': "\u00e9"})
     (row,), has_more = database.page(JobObject, "t", query)
     assert (json.loads(row), has_more) == (JOB, False)

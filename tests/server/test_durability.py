@@ -159,10 +159,10 @@ def test_jobs_are_taken_up_once_the_disk_has_room_again(
     watching.start()
     try:
         for _ in range(100):
-            if store.with_status(JobObject, "paused"):
+            if store.matching(JobObject, "paused"):
                 break
             time.sleep(0.05)
-        assert store.with_status(JobObject, "paused")
+        assert store.matching(JobObject, "paused")
     finally:
         watching.stop()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import socket
 import subprocess
@@ -13,10 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 BUCKET = "bucket"
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
+    "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
+    "AWS_REGION": "us-east-1",
+}
+"""Variables with keys that every S3 of the tests accepts."""
 
 _AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, "
@@ -104,12 +110,6 @@ class Storage:
         """Return the keys of all multipart uploads that are neither completed nor aborted."""
         return re.findall("<Key>(.*?)</Key>", self._send("GET", f"/{bucket}?uploads").decode())
 
-    def put_stream(self, key: str, stream: BinaryIO) -> str:
-        """Write an object of any size, from the beginning of a file, and return its URL."""
-        size = os.fstat(stream.fileno()).st_size
-        self._send("PUT", f"/{BUCKET}/{quote(key)}", stream, {"Content-Length": str(size)})
-        return f"s3://{BUCKET}/{key}"
-
     def create(self, bucket: str) -> None:
         """Create a bucket."""
         self._send("PUT", f"/{bucket}")
@@ -122,7 +122,7 @@ class Storage:
         self,
         method: str,
         path: str,
-        data: bytes | BinaryIO = b"",
+        data: bytes = b"",
         headers: dict[str, str] | None = None,
     ) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)

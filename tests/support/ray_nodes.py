@@ -21,6 +21,9 @@ from typing import Any
 STORE_BYTES = 80 << 20
 """Size of the object store of a node."""
 
+TASK = "ray::scan_shard"
+"""Part of the command line of a worker process that runs a task."""
+
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 """Environment in which Ray uses the loopback interface, and reports nothing to its makers."""
 
@@ -49,6 +52,12 @@ class RayNodes:
     def kill(self, node: int) -> None:
         """Kill the raylet of a node without a chance to say goodbye."""
         os.kill(self.nodes[node], signal.SIGKILL)
+
+    def kill_during_tasks(self, node: int, delay: float) -> None:
+        """Kill a node, some seconds after tasks have begun to run."""
+        wait_for_processes(TASK)
+        time.sleep(delay)
+        self.kill(node)
 
     def remove(self, node: int) -> None:
         """Clean up after a node that was killed, or end one."""

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ftkit.dataset.inputs import open_pieces
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
 from ftkit.dataset.object_ranges import ObjectRanges
-from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source
+from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source, open_stored
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.rows import Row
@@ -117,8 +117,8 @@ def open_ranges(source: Source) -> BinaryIO | None:
         None for a source that can be read only once, in order.
     """
     if isinstance(source, ObjectRanges):
-        return source.open()
-    return open(source.path, "rb") if isinstance(source, FileRanges) else None
+        return open_stored(source.object)
+    return open_stored(source.path) if isinstance(source, FileRanges) else None
 
 
 def _pieces(source: Source) -> Iterator[bytes]:

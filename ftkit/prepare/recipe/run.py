@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ftkit.dataset.object_ranges import open_stored
+from ftkit.dataset.reader import open_stored
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import FINDINGS, Audit
 from ftkit.prepare.file_formats import read_dataset, read_file

@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 from msgspec import Struct
 
-from ftkit.dataset.object_ranges import open_stored
+from ftkit.dataset.reader import open_stored
 from ftkit.errors import FileError, os_error_message
 from ftkit.prepare.file_formats.shared.number_formats import NumberFormat, find_format
 
