@@ -33,7 +33,7 @@ from ftkit.validation.scan import Map, scan, summarize
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests")]
 
-from support.ray_nodes import LOOPBACK, processes, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
+from support.ray_nodes import ENVIRONMENT, drivers, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
 TINY_TASKS = 1000
@@ -123,7 +123,7 @@ def measure_tasks(map_: Map, file: str, repeat: int) -> tuple[float, float]:
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and its driver, which is a process below it."""
     seconds = time.process_time()
-    for pid in processes("ftkit.validation.ray_driver"):
+    for pid in drivers("ftkit.validation.ray_driver"):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         if int(fields[1]) == os.getpid():
             seconds += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=10_000_000, help="Examples for the rules.")
     parser.add_argument("--repeat", type=int, default=3, help="Runs; the best counts.")
     arguments = parser.parse_args()
-    os.environ |= LOOPBACK
+    os.environ |= ENVIRONMENT
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()), end="\n\n")
     with (
         tempfile.TemporaryDirectory() as folder,
