@@ -22,7 +22,7 @@ from ftkit.cli.serve_runner import MAX_CLUSTER_JOBS, cluster_settings
 from ftkit.cli.terminal import is_terminal
 from ftkit.errors import UsageError, install_command
 from ftkit.server.daemon import stop as stop_service
-from ftkit.server.packages import SERVICE_PACKAGES
+from ftkit.server.packages import PACKAGES
 
 
 class Place(Struct, frozen=True):
@@ -177,7 +177,7 @@ def serve(
             " accept"
         )
     cluster = cluster_settings(runner, public_url, host, os.environ)
-    missing = next((name for name in SERVICE_PACKAGES if find_spec(name) is None), None)
+    missing = next((name for name in PACKAGES if find_spec(name) is None), None)
     if missing:
         raise UsageError(
             f"ftkit serve needs more packages ({missing} is missing); install them with:"

@@ -31,17 +31,9 @@ from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing,
 from ftkit.server.reports import DatabaseReports, JobEvent
 from ftkit.server.runner import Attempt, worker_environment
 from support.local_server import LocalServer
-from support.server_requests import create_job
+from support.server_requests import create_job, queue_job
 
 EVENT = JobEvent(key="train 1", message="Step 1", data={"step": 1, "train_loss": 2.0})
-
-
-def queued_job(store: Database) -> str:
-    # In one transaction, or a running service could start to validate the files of the job.
-    with store.transaction():
-        id = create_job(store)
-        store.change(JobObject, id, lambda job: setattr(job, "status", "queued"))
-    return id
 
 
 def begin(store: Database, folder: Folder, id: str) -> tuple[Attempt, DatabaseReports]:
@@ -53,7 +45,7 @@ def begin(store: Database, folder: Folder, id: str) -> tuple[Attempt, DatabaseRe
 
 
 def test_only_the_hash_of_a_token_is_stored(store: Database, tmp_path: Path) -> None:
-    id = queued_job(store)
+    id = queue_job(store)
     attempt = new_attempt(store, id)
     assert attempt
     store.checkpoint()
@@ -68,14 +60,14 @@ def test_only_the_hash_of_a_token_is_stored(store: Database, tmp_path: Path) -> 
 
 
 def test_a_job_that_is_not_queued_gets_no_attempt(store: Database) -> None:
-    id = queued_job(store)
+    id = queue_job(store)
     store.change(JobObject, id, lambda job: setattr(job, "status", "cancelled"))
     assert new_attempt(store, id) is None
 
 
 @pytest.mark.parametrize("end", ["another attempt", "its end", "the end of the job"])
 def test_a_stale_attempt_writes_nothing(end: str, store: Database, tmp_path: Path) -> None:
-    id, folder = queued_job(store), Folder(tmp_path)
+    id, folder = queue_job(store), Folder(tmp_path)
     _, reports = begin(store, folder, id)
     if end == "its end":
         end_attempt(store, id)
@@ -103,7 +95,7 @@ def test_a_stale_attempt_writes_nothing(end: str, store: Database, tmp_path: Pat
 
 
 def test_an_event_that_arrives_again_is_there_once(store: Database, tmp_path: Path) -> None:
-    _, reports = begin(store, Folder(tmp_path), id := queued_job(store))
+    _, reports = begin(store, Folder(tmp_path), id := queue_job(store))
     before = len(store.children(EventObject, id))
     for _ in range(2):
         reports.add_events([EVENT, JobEvent(key="devices", message="Training on 2 devices")])
@@ -191,7 +183,7 @@ def current(server: LocalServer) -> Iterator[tuple[str, str]]:
     """A job that is being trained, and the token of its attempt."""
     store = Database(Folder(server.folder).database)
     with store.transaction():  # or the service may validate the job, which has no files
-        id = queued_job(store)
+        id = queue_job(store)
         # A service that has just started asks for the states of earlier processes.
         (server.folder.parent / "runner" / f"{id}-1.waiting").touch()
         attempt = new_attempt(store, id)
@@ -217,7 +209,7 @@ def test_a_token_gives_access_to_its_job_only(
     answer = post(server, f"/internal/jobs/{id}/beat", token)
     assert (answer.status_code, answer.json()) == (200, {"command": "continue"})
     with closing(Database(Folder(server.folder).database)) as store:
-        other = queued_job(store)
+        other = queue_job(store)
     assert post(server, f"/internal/jobs/{other}/beat", token).status_code == 409
     for path in ("/v1/files", "/v1/fine_tuning/jobs", f"/v1/fine_tuning/jobs/{id}/cancel"):
         assert post(server, path, token).status_code == 401
@@ -289,7 +281,7 @@ def test_the_metrics_of_a_checkpoint_cannot_name_another_step(
     store: Database, tmp_path: Path
 ) -> None:
     folder = Folder(tmp_path)
-    _, reports = begin(store, folder, id := queued_job(store))
+    _, reports = begin(store, folder, id := queue_job(store))
     state = save(folder, id, 1, 3)
     (state / WEIGHTS).write_bytes(b"weights")
     (state / CONFIG).write_text("{}")

@@ -82,7 +82,7 @@ def test_pairs_alone_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None
 def test_other_values_are_refused(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ftkit.cli.serve.SERVICE_PACKAGES", ())
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
     assert run(["serve", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -96,7 +96,7 @@ def test_a_service_offers_the_recommended_bases(
     arguments: list[str], variable: str, tmp_path: Path
 ) -> None:
     # Not the command itself, which would want PyTorch to be installed.
-    code = "import ftkit.cli.serve as s; s.SERVICE_PACKAGES = (); from ftkit.cli import run; run()"
+    code = "import ftkit.cli.serve as s; s.PACKAGES = (); from ftkit.cli import run; run()"
     folder = tmp_path / "data"
     command = [sys.executable, "-c", code, "serve", "--port", "0", "--data-dir", str(folder)]
     with (tmp_path / "log").open("wb") as log:

@@ -60,7 +60,7 @@ def test_a_service_that_cannot_be_is_one_line_and_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("ftkit.cli.serve.SERVICE_PACKAGES", ())
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
     assert run(["serve", *arguments]) == 2
     assert message in capsys.readouterr().err
 
@@ -68,7 +68,7 @@ def test_a_service_that_cannot_be_is_one_line_and_2(
 def test_missing_packages_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ftkit.cli.serve.SERVICE_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ("no_such_package",))
     assert run(["serve"]) == 2
     assert "no_such_package is missing" in capsys.readouterr().err
 
