@@ -24,16 +24,18 @@ from ftkit.server.attempts import (
     remove_old_checkpoints,
 )
 from ftkit.server.database import Database
-from ftkit.server.errors import StaleAttemptError
+from ftkit.server.errors import FullDiskError, InvalidRequestError, StaleAttemptError
 from ftkit.server.folder import Folder
-from ftkit.server.objects import CheckpointObject, EventObject, JobObject
+from ftkit.server.objects import CheckpointObject, EventObject, JobError, JobObject
 from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing, connect_reports
-from ftkit.server.reports import DatabaseReports, JobEvent
+from ftkit.server.reports import DatabaseReports, JobEvent, ReportedError
 from ftkit.server.runner import Attempt, worker_environment
 from support.local_server import LocalServer
 from support.server_requests import create_job, queue_job
 
 EVENT = JobEvent(key="train 1", message="Step 1", data={"step": 1, "train_loss": 2.0})
+
+MANY_METRICS = {"step": 1, **{f"metric {number}": 1.0 for number in range(64)}}
 
 
 def begin(store: Database, folder: Folder, id: str) -> tuple[Attempt, DatabaseReports]:
@@ -102,6 +104,55 @@ def test_an_event_that_arrives_again_is_there_once(store: Database, tmp_path: Pa
     assert len(store.children(EventObject, id)) == before + 2
 
 
+def test_the_events_of_a_job_take_a_limited_part_of_the_database(
+    store: Database, tmp_path: Path
+) -> None:
+    _, reports = begin(store, Folder(tmp_path), id := queue_job(store))
+    many = [
+        JobEvent(key=f"{number} {digit}", message=digit * 10_000)
+        for number in range(96)
+        for digit in "0123456789"
+    ]
+    reports.add_events(many)
+    before = store.children(EventObject, id)
+    more = [JobEvent(key=f"more {number}", message="m" * 9_999) for number in range(40)]
+    for _ in range(3):
+        with pytest.raises(InvalidRequestError, match="take more than 10,000,000 bytes"):
+            reports.add_events([*many, *more])
+    assert store.children(EventObject, id) == before
+    reports.add_events(many)  # what arrives again takes no more
+    store.change(JobObject, id, lambda job: setattr(job, "examples", 1_000))
+    reports.add_events(more)
+    assert len(store.children(EventObject, id)) == len(before) + 40
+
+
+def test_events_of_a_node_cannot_fill_the_disk(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    _, reports = begin(store, folder, queue_job(store))
+
+    def is_full() -> None:
+        raise FullDiskError("the disk is full")
+
+    monkeypatch.setattr(folder.disk, "check_free", is_full)
+    with pytest.raises(FullDiskError):
+        reports.add_events([EVENT])
+
+
+def test_a_long_reason_is_cut_by_the_process_that_reports_it(
+    store: Database, tmp_path: Path
+) -> None:
+    _, reports = begin(store, Folder(tmp_path), id := queue_job(store))
+    error = JobError("code", "m" * 1_000_000, None)
+    assert len(ReportedError.of(error).message) == 10_000
+    reports.fail(error)
+    job = store.get(JobObject, id)
+    assert job
+    assert job.error
+    assert len(job.error.message) == 10_000
+
+
 def save(folder: Folder, id: str, attempt: int, step: int, complete: bool = True) -> Path:
     path = folder.attempt_checkpoints(id, attempt) / f"checkpoint-{step}"
     path.mkdir(parents=True)
@@ -147,6 +198,26 @@ def test_a_state_that_the_previous_attempt_saved_and_did_not_report_is_taken_ove
     assert last
     assert last.name == "checkpoint-10"
     assert [path.name for path in folder.attempts("j").iterdir()] == ["3"]
+
+
+def test_a_state_outlives_attempts_that_never_had_a_process(
+    store: Database, tmp_path: Path
+) -> None:
+    folder, id = Folder(tmp_path), queue_job(store)
+    first = new_attempt(store, id)
+    assert first
+    save(folder, id, first.number, 10)
+    (folder.attempts(id) / "notes").mkdir()
+    for _ in range(2):  # the service is killed before it calls `adopt_checkpoint`
+        assert new_attempt(store, id)
+    last = new_attempt(store, id)
+    assert last
+    adopt_checkpoint(folder, id, last.number)
+    assert [path.name for path in folder.checkpoints(id).iterdir()] == ["checkpoint-10"]
+    assert [path.name for path in folder.attempts(id).iterdir()] == [str(last.number)]
+    save(folder, id, 1, 40)  # the first attempt still runs
+    adopt_checkpoint(folder, id, last.number + 1)
+    assert [path.name for path in folder.checkpoints(id).iterdir()] == ["checkpoint-10"]
 
 
 def test_an_older_state_does_not_replace_a_newer_one(tmp_path: Path) -> None:
@@ -262,6 +333,11 @@ def test_messages_are_limited_in_size(server: LocalServer, current: tuple[str, s
         ("checkpoint", {"step": 10**300}),
         ("checkpoint", {"step": 1, "metrics": {"train_loss": "low"}}),
         ("checkpoint", {"step": 1, "metrics": {}}),
+        ("events", {"events": [{"key": "a", "message": "m" * 10_001}]}),
+        ("events", {"events": [{"key": "a", "message": "m", "data": MANY_METRICS}]}),
+        ("checkpoint", {"step": 1, "metrics": MANY_METRICS}),
+        ("done", {"error": {"code": "c", "message": "m" * 10_001, "param": None}}),
+        ("done", {"error": {"code": "c" * 65, "message": "m", "param": None}}),
         ("done", {"steps": 10**300, "tokens": 1}),
         ("done", {"steps": 1, "tokens": -1}),
         ("done", {"steps": 1, "tokens": 1}),
