@@ -37,7 +37,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 
 from support.file_storage import running_file_storage  # type: ignore[import-not-found]  # noqa: E402
 from support.object_storage import KEYS  # type: ignore[import-not-found]  # noqa: E402
-from support.ray_nodes import LOOPBACK, processes, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
+from support.ray_nodes import ENVIRONMENT, drivers, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
 TINY_TASKS = 1000
@@ -130,7 +130,7 @@ def measure_tasks(map_: Map, file: str, repeat: int) -> tuple[float, float]:
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and its driver, which is a process below it."""
     seconds = time.process_time()
-    for pid in processes("ftkit.validation.ray_driver"):
+    for pid in drivers("ftkit.validation.ray_driver"):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         if int(fields[1]) == os.getpid():
             seconds += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
@@ -272,7 +272,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("object", "model"), help="Print only some tables.")
     arguments = parser.parse_args()
-    os.environ |= LOOPBACK
+    os.environ |= ENVIRONMENT
     print(", ".join(f"{name} {value}" for name, value in describe_machine().items()), end="\n\n")
     with tempfile.TemporaryDirectory() as folder:
         if arguments.only != "model":

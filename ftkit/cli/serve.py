@@ -22,20 +22,7 @@ from ftkit.cli.serve_runner import MAX_CLUSTER_JOBS, cluster_settings
 from ftkit.cli.terminal import is_terminal
 from ftkit.errors import UsageError, install_command
 from ftkit.server.daemon import stop as stop_service
-
-PACKAGES = (
-    "starlette",
-    "uvicorn",
-    "python_multipart",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "PIL",
-    "datasets",
-    "accelerate",
-)
-"""Packages of the extra `local`. Without this check, only a training process would miss some."""
+from ftkit.server.packages import PACKAGES
 
 
 class Place(Struct, frozen=True):

@@ -11,8 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,10 +21,7 @@ from ftkit._local import is_loopback
 from ftkit._text import printable
 from ftkit.errors import FtkitError
 from ftkit.server.errors import EXCERPT
-
-# openai 2 installs httpx, and openai 3 installs httpx2.
-httpx: Any = import_module(next(name for name in ("httpx", "httpx2") if find_spec(name)))
-"""HTTP library, which openai depends on."""
+from ftkit.server.http_clients import client_options, httpx
 
 CONNECT_SECONDS = 5.0
 """Maximum seconds to wait for a connection."""
@@ -93,13 +88,9 @@ class AnsweringServer:
         self._logger = logging.getLogger("ftkit.server")
         self._adapter_lock = asyncio.Lock()
         self._retry_times: dict[str, float] = {}  # by adapter, and "" for the whole server
-        host = urlsplit(url).hostname or ""
-        direct = f"[{host}]" if ":" in host else host
         self._client = httpx.AsyncClient(
-            headers={"Accept-Encoding": "identity", **_authorization(key)},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-            mounts={f"all://{direct}": None} if is_loopback(host) else {},
-            follow_redirects=False,
+            **client_options(url, key, avoids_proxies=is_loopback(urlsplit(url).hostname or "")),
         )
 
     async def close(self) -> None:
@@ -217,10 +208,6 @@ class AnsweringServer:
             return await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise unreachable(error) from error
-
-
-def _authorization(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def unreachable(error: Exception) -> UnusableError:

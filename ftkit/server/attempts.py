@@ -29,6 +29,9 @@ TOKEN = re.compile("ftattempt-[0-9a-f]{64}")
 CHECKPOINT = re.compile("checkpoint-([0-9]+)")
 """Folder of a state that training resumes from; the number is that of the step."""
 
+NUMBER = re.compile("[0-9]{1,18}")
+"""Name of the folder of an attempt."""
+
 KEPT_CHECKPOINTS = 2
 """Number of states that are kept of a job, of which it needs the last one."""
 
@@ -136,21 +139,31 @@ def remove_old_checkpoints(folder: Folder, job: str) -> None:
 
 
 def adopt_checkpoint(folder: Folder, job: str, attempt: int) -> None:
-    """Take over the last state that the previous attempt has saved, but not reported.
+    """Take over the last state that an earlier attempt has saved, but not reported.
 
-    What else earlier attempts have left is removed. One that still runs cannot save any more.
+    That attempt is the last one with a folder. Later ones have none if the service was killed
+    before it called this function for them, so they never had a process. What else earlier attempts
+    have left is removed. One that still runs cannot save any more.
 
     Args:
         folder: Data folder of the service.
         job: Id of the job.
         attempt: Number of the current attempt.
     """
-    saved = last_checkpoint(folder.attempt_checkpoints(job, attempt - 1))
+    previous = max(_earlier_attempts(folder, job, attempt), default=0)
+    saved = last_checkpoint(folder.attempt_checkpoints(job, previous))
     if saved:
         step = int(saved.name.rpartition("-")[2])
         with suppress(OSError):  # the process still runs, and changes it
             if step > max(_checkpoints(folder.checkpoints(job)), default=0):
-                commit_checkpoint(folder, job, attempt - 1, step)
+                commit_checkpoint(folder, job, previous, step)
+    make_private_folder(folder.attempt(job, attempt))
     for path in folder.attempts(job).glob("*"):
         if path.name != str(attempt):
             remove(path)
+
+
+def _earlier_attempts(folder: Folder, job: str, attempt: int) -> list[int]:
+    """Return the numbers of the earlier attempts that have a folder."""
+    names = [path.name for path in folder.attempts(job).glob("*")]
+    return [int(name) for name in names if NUMBER.fullmatch(name) and int(name) < attempt]

@@ -45,7 +45,10 @@ NULL = Raw(b"null")
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
 
 Auto = Literal["auto"]
-Epochs = Auto | Annotated[int, Meta(ge=1, le=50)]
+MAX_EPOCHS = 50
+"""Maximum number of epochs."""
+
+Epochs = Auto | Annotated[int, Meta(ge=1, le=MAX_EPOCHS)]
 BatchSize = Auto | Annotated[int, Meta(ge=1, le=256)]
 Rate = Auto | Annotated[float, Meta(gt=0)]
 Beta = Auto | Annotated[float, Meta(gt=0, le=2)]

@@ -19,6 +19,7 @@ from ftkit._text import last_line_of
 from ftkit._version import __version__
 from ftkit.errors import FtkitError, install_command
 from ftkit.server.folder import Folder
+from ftkit.server.packages import WORKER_PACKAGES
 from ftkit.server.probe import MARK, ProbeResult
 from ftkit.server.ray_client import RayClient, RayJob, Submission
 from ftkit.server.ray_settings import service_metadata
@@ -44,9 +45,6 @@ REQUEST_BYTES, REQUEST_SECONDS = 1 << 16, 1.0
 
 PIN = 0.001
 """Amount of the resource `node:ADDRESS`, of which each node has 1, that pins a probe to a node."""
-
-PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
-"""Packages that a worker imports."""
 
 
 class ClusterError(FtkitError):
@@ -104,7 +102,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _probe_nodes(client: RayClient, addresses: list[str], path: Path, nonce: str, url: str) -> None:
     """Run a probe on each node, up to `MAX_PROBES`, all at the same time."""
-    arguments = shlex.join([str(path.parent), path.name, url, *PACKAGES])
+    arguments = shlex.join([str(path.parent), path.name, url, *WORKER_PACKAGES])
     metadata = service_metadata(path.parent.parent)
     command = f"exec python -P -m ftkit.server.probe {arguments}"
     probes = {f"ftkit-probe-{secrets.token_hex(8)}": name for name in addresses[:MAX_PROBES]}

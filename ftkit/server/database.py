@@ -199,6 +199,14 @@ class Database:
         for tenant, parent, public, internal in rows:
             yield type.from_documents(tenant, parent, json.loads(public), json.loads(internal))
 
+    def owners(self, type: type[StoredObject], *statuses: str) -> dict[str, str]:
+        """Return the tenants of the objects with one of these statuses, by id, the oldest first."""
+        query = (
+            "SELECT id, tenant FROM things WHERE kind = ?"
+            f" AND status IN ({_placeholders(statuses)}) ORDER BY seq"
+        )
+        return dict(self._connection().execute(query, (type.kind, *statuses)))
+
     def first_in_queue(
         self, type: type[StoredObject], status: str, excluded: Collection[str]
     ) -> list[tuple[str, str, int, int]]:

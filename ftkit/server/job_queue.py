@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
+import msgspec
+
 from ftkit.server.database import Database
 from ftkit.server.lifecycle import add_event
 from ftkit.server.objects import JobObject, JobStatus, TurnObject
+from ftkit.server.runner import RunnerUnavailableError
 from ftkit.server.scheduling import Capacity, WaitingJob, choose_job, explain_wait
 
 EXPLAIN_SECONDS = 1.0
@@ -19,6 +23,20 @@ MAX_REASONS = 20
 
 JOBS_PER_CHECK = 100
 """Maximum number of jobs that get such an event in one check."""
+
+
+class UnusableJobError(Exception):
+    """A job cannot be started.
+
+    Attributes:
+        job: Id of the job.
+        tenant: Tenant that owns it.
+        cause: The reason.
+    """
+
+    def __init__(self, job: str, tenant: str, cause: Exception) -> None:
+        super().__init__(f"job {job} cannot be started: {cause}")
+        self.job, self.tenant, self.cause = job, tenant, cause
 
 
 class JobQueue:
@@ -56,12 +74,14 @@ class JobQueue:
 
         Returns:
             The job, or None if no job waits or may be started.
+
+        Raises:
+            UnusableJobError: The job that is next cannot be read, or `has_room` raises.
         """
         if sum(running.values()) >= self.capacity.total:
             return None  # without a look at the database, since this is asked at each poll
         chosen = choose_job(self._waiting(excluded), running, self._turns, self.capacity)
-        next_job = self._database.get(JobObject, chosen.id) if chosen else None
-        if chosen is None or next_job is None or not has_room(next_job):
+        if chosen is None or not self._can_start(chosen, has_room):
             return None
         turn = TurnObject.of(self._status, chosen.tenant, max(self._turns.values(), default=0) + 1)
         with self._database.transaction():
@@ -71,6 +91,15 @@ class JobQueue:
         self._turns[chosen.tenant] = turn.number
         self._reasons.pop(chosen.id, None)
         return job
+
+    def _can_start(self, chosen: WaitingJob, has_room: Callable[[JobObject], bool]) -> bool:
+        try:
+            job = self._database.get(JobObject, chosen.id)
+            return job is not None and has_room(job)
+        except (RunnerUnavailableError, sqlite3.Error):  # which concern all jobs
+            raise
+        except Exception as error:
+            raise UnusableJobError(chosen.id, chosen.tenant, error) from error
 
     def explain(self, running: Mapping[str, int], excluded: Collection[str]) -> None:
         """Add an event to the first waiting job of each tenant that waits for a new reason.
@@ -99,7 +128,10 @@ class JobQueue:
 
     def _record_reason(self, id: str, reason: str) -> None:
         """Add an event with a reason, unless it is the last one that the job got."""
-        job = self._database.get(JobObject, id)
+        try:
+            job = self._database.get(JobObject, id)
+        except msgspec.ValidationError:  # `take` raises it
+            return
         if job is None or job.status != self._status or reason in ("", job.wait_reason):
             return
         if job.explanations < MAX_REASONS:

@@ -161,8 +161,8 @@ def add_event(
     level: str = "info",
     data: dict[str, Any] | None = None,
     key: str = "",
-) -> None:
-    """Add an event to a job.
+) -> bool:
+    """Add an event to a job. Return False if it has one with that key already.
 
     Args:
         database: Database of the service.
@@ -184,7 +184,7 @@ def add_event(
         type="metrics" if data else "message",
         data=data or {},
     )
-    database.add(event)
+    return database.add(event)
 
 
 def _digest(job: str, key: str | int) -> str:

@@ -211,6 +211,7 @@ class JobObject(StoredObject, kw_only=True):
         rank: The priority, or a higher number if the job was running when the service ended.
         wait_reason: Last recorded reason why the job waits, or "".
         explanations: Number of recorded reasons.
+        event_bytes: Size of the events that its processes have reported, see `event_limits.py`.
     """
 
     kind = "job"
@@ -235,6 +236,7 @@ class JobObject(StoredObject, kw_only=True):
         "rank",
         "wait_reason",
         "explanations",
+        "event_bytes",
     )
 
     object: str = "fine_tuning.job"
@@ -277,6 +279,7 @@ class JobObject(StoredObject, kw_only=True):
     rank: int = 0
     wait_reason: str = ""
     explanations: int = 0
+    event_bytes: int = 0
 
     @classmethod
     def missing(cls, id: str) -> MissingObjectError:

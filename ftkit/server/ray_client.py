@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from ftkit._text import last_line_of, printable
 from ftkit.errors import FtkitError
-from ftkit.server.answering import httpx
+from ftkit.server.http_clients import client_options, httpx
 from ftkit.server.runner import RunnerUnavailableError
 
 TIMEOUT = 15.0
@@ -105,17 +105,10 @@ class RayClient:
 
     def __init__(self, url: str, token: str = "") -> None:
         self.url = url.rstrip("/")
-        host = urlsplit(url).hostname or ""
-        direct = f"[{host}]" if ":" in host else host
         self._client = httpx.Client(
-            headers={
-                "Accept-Encoding": "identity",
-                **({"Authorization": f"Bearer {token}"} if token else {}),
-            },
-            # The head is inside the network, so no proxy may see the token.
-            mounts={f"all://{direct}": None},
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_SECONDS),
-            follow_redirects=False,
+            # The head is inside the network, so no proxy may see the token.
+            **client_options(self.url, token, avoids_proxies=True),
         )
 
     def close(self) -> None:

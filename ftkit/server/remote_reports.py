@@ -21,9 +21,16 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.errors import FtkitError
+from ftkit.server.event_limits import MetricValues
 from ftkit.server.exits import LOST_EXIT_CODE, STALE_EXIT_CODE
 from ftkit.server.objects import JobError, JobHyperparameters, JobObject
-from ftkit.server.reports import Command, Count, JobEvent, JobStart, MetricValues
+from ftkit.server.reports import (
+    Command,
+    Count,
+    JobEvent,
+    JobStart,
+    ReportedError,
+)
 from ftkit.server.runner import JOB_ID, JOB_TOKEN, JOB_URL
 
 MAX_EVENTS = 100
@@ -100,7 +107,7 @@ class DoneMessage(Struct, frozen=True):
 
     steps: Count = 0
     tokens: Count = 0
-    error: JobError | None = None
+    error: ReportedError | None = None
 
 
 class BeatAnswer(Struct, frozen=True):
@@ -218,7 +225,7 @@ class HttpReports:
 
     def fail(self, error: JobError) -> None:
         """End the job with an error."""
-        self._send("done", DoneMessage(error=error), wait=True)
+        self._send("done", DoneMessage(error=ReportedError.of(error)), wait=True)
 
     def succeed(self, steps: int, tokens: int) -> None:
         """End the job with the adapter of its last step."""

@@ -24,6 +24,14 @@ from ftkit.server.attempts import (
 )
 from ftkit.server.database import Database
 from ftkit.server.errors import StaleAttemptError
+from ftkit.server.event_limits import (
+    MAX_MESSAGE,
+    Message,
+    MetricValues,
+    Name,
+    count_event_bytes,
+    event_size,
+)
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import (
     add_checkpoint,
@@ -70,9 +78,6 @@ COMMANDS: dict[JobStatus, Command] = {
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 """Number of steps, tokens or seconds in a message."""
 
-MetricValues = dict[Annotated[str, Meta(max_length=64)], int | float]
-"""Metrics of a step by their names."""
-
 
 class JobEvent(Struct, frozen=True, kw_only=True):
     """Event of a job.
@@ -84,7 +89,7 @@ class JobEvent(Struct, frozen=True, kw_only=True):
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=64)]
-    message: Annotated[str, Meta(max_length=10_000)]
+    message: Message
     level: Literal["info", "warn", "error"] = "info"
     data: MetricValues = {}
     estimated_finish: Count | None = None
@@ -94,6 +99,19 @@ class JobEvent(Struct, frozen=True, kw_only=True):
         step = self.data.get("step")
         if self.data and not (isinstance(step, int) and 0 <= step <= MAX_COUNT):
             raise ValueError("the metrics of an event need the number of their step")
+
+
+class ReportedError(Struct, frozen=True):
+    """Error that a job fails with, see `JobError`."""
+
+    code: Name
+    message: Message
+    param: Name | None
+
+    @classmethod
+    def of(cls, error: JobError) -> ReportedError:
+        """Return an error with the beginning of its message, if that is too long."""
+        return cls(error.code, error.message[:MAX_MESSAGE], error.param)
 
 
 class JobStart(Struct, frozen=True):
@@ -261,23 +279,37 @@ class DatabaseReports:
         self.add_events([event])
 
     def add_events(self, events: Sequence[JobEvent]) -> None:
-        """Add events in their order, all or none."""
+        """Add events in their order, all or none.
+
+        Raises:
+            InvalidRequestError: The events of the job would take too much of the database.
+            FullDiskError: A remote attempt reports them while the disk is nearly full.
+        """
+        if self._token_hash is not None:
+            self._folder.disk.check_free()
         with self._writing(*TRAINING) as job:
-            for event in events:
-                add_event(
-                    self._database,
-                    self._id,
-                    job.tenant,
-                    event.message,
-                    event.level,
-                    event.data or None,
-                    event.key,
-                )
+            added = [event for event in events if self._add_event(job, event)]
             finishes = [event.estimated_finish for event in events if event.data]
-            if finishes:
-                self._database.change(
-                    JobObject, self._id, lambda job: setattr(job, "estimated_finish", finishes[-1])
-                )
+
+            def edit(job: JobObject) -> bool:
+                count_event_bytes(job, sum(map(event_size, added)))
+                if finishes:
+                    job.estimated_finish = finishes[-1]
+                return bool(added or finishes)
+
+            self._database.change(JobObject, self._id, edit)
+
+    def _add_event(self, job: JobObject, event: JobEvent) -> bool:
+        """Add an event. Return False if the job has it already."""
+        return add_event(
+            self._database,
+            job.id,
+            job.tenant,
+            event.message,
+            event.level,
+            event.data or None,
+            event.key,
+        )
 
     def commit(self, step: int) -> None:
         """Note the progress, and move the state of a remote attempt to where it is safe.
@@ -319,7 +351,8 @@ class DatabaseReports:
     def fail(self, error: JobError) -> None:
         """End the job with an error, unless it has finished."""
         with self._writing():
-            fail(self._database, self._id, error.code, error.message, error.param)
+            message = error.message[:MAX_MESSAGE]
+            fail(self._database, self._id, error.code, message, error.param)
 
     def succeed(self, steps: int, tokens: int) -> None:
         """Store the results and the model, and end the job, in one transaction.

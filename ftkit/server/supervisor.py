@@ -13,21 +13,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
-from msgspec import Struct
+import msgspec
 
 from ftkit.server.attempts import adopt_checkpoint, end_attempt, new_attempt, store_handle
-from ftkit.server.blobs import remove_unused_blob
+from ftkit.server.backoff import Backoff
 from ftkit.server.cleanup import delete_expired_files, remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
 from ftkit.server.folder import Folder
-from ftkit.server.job_queue import JobQueue
+from ftkit.server.job_queue import JobQueue, UnusableJobError
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.local_processes import LocalProcesses
 from ftkit.server.objects import JobObject, JobStatus
-from ftkit.server.out_of_memory import memory_advice
-from ftkit.server.recipes import restore_recipe
+from ftkit.server.process_ends import (
+    JobProcess,
+    finish_pausing,
+    handle_end,
+    stopping_statuses,
+)
 from ftkit.server.runner import (
     Attempt,
     Ended,
@@ -47,20 +52,14 @@ OUTAGE_SECONDS = 5.0
 ROOM_SECONDS = 0.5
 """Seconds to wait before a runner without room is asked again."""
 
-OBSTACLE_SECONDS = 60
-"""Seconds to wait before a runner is asked again about jobs that it can never run."""
+OBSTACLE_SECONDS, MAX_OBSTACLE_SECONDS = 5.0, 60.0
+"""Minimum and maximum seconds to wait before a runner is asked again about jobs it cannot run."""
+
+OBSTACLE_SECONDS_PER_JOB = 0.1
+"""Seconds to wait for each of these jobs, since all are read again."""
 
 EXPIRY_SECONDS = 60
 """Seconds between removals of what has expired."""
-
-MAX_ATTEMPTS = 3
-"""Number of processes that may crash without progress before the job fails."""
-
-MAX_KILLS = 100
-"""Number of processes that may be killed without progress before the job fails.
-
-Kills are not the fault of the job, but may be a rule of the machine that no process survives.
-"""
 
 MAX_VALIDATIONS = 2
 """Maximum number of concurrent validations."""
@@ -75,35 +74,6 @@ logger = logging.getLogger("ftkit.server")
 
 STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
 """Status of the jobs for which a process with that task is started."""
-
-
-PROCESS_NAMES: dict[Task, str] = {"check": "validation", "train": "training"}
-"""Names of the processes in messages."""
-
-
-class JobProcess(Struct):
-    """Process of a job.
-
-    Attributes:
-        handle: Handle of its runner.
-        started: Time at which it was started, by the monotonic clock.
-        time_limit: Maximum duration in seconds, or None.
-        is_stopped: True once the supervisor has asked the runner to end it.
-        end: Its end, once it is known.
-    """
-
-    task: Task
-    tenant: str
-    handle: str
-    started: float
-    time_limit: float | None = None
-    is_stopped: bool = False
-    end: Ended | None = None
-
-    @property
-    def is_overdue(self) -> bool:
-        """True if the process has run for too long."""
-        return self.time_limit is not None and time.monotonic() - self.started > self.time_limit
 
 
 class Supervisor(threading.Thread):
@@ -141,22 +111,16 @@ class Supervisor(threading.Thread):
         }
         self._processes: dict[str, JobProcess] = {}
         self._obstacles: dict[str, str] = {}  # why no node can run a job, by its id
+        self._backoff = Backoff()  # by the id of a job, or by a task of the supervisor
+        self._unrecovered: dict[str, str] | None = None  # tenants, by the id of their job
         self._next_start = self._next_retry = 0.0
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
     def run(self) -> None:
         """Supervise until `stop` is called."""
-        recovered = False
         while not self._stopping.wait(POLL_SECONDS):
-            try:
-                if not recovered:
-                    self._recover()
-                recovered = True
-                self._poll()
-                self._remove_expired()
-            except Exception:  # for example a full disk, which may have room again later
-                logger.exception("The jobs cannot be supervised")
+            self._try("the jobs", self._poll)
 
     def stop(self) -> None:
         """Stop the thread and the processes on this machine. A restarted server goes on."""
@@ -165,27 +129,36 @@ class Supervisor(threading.Thread):
         for runner in self._runners.values():
             runner.close()
         for id in self._processes:
-            with suppress(OSError, sqlite3.Error):  # the next start clears it
+            # The next start clears it.
+            with suppress(OSError, sqlite3.Error, msgspec.ValidationError):
                 remove_job_data(self._database, self._folder, id)
 
     def _recover(self) -> None:
         """Find the processes that outlived an earlier server, and restart the other jobs."""
-        jobs = self._database.matching(JobObject, "queued", "running", "pausing")
-        for job in jobs:
-            if job.status == "queued" and not job.handle:
-                continue
+        if self._unrecovered is None:
+            statuses = ("queued", "running", "pausing")
+            self._unrecovered = self._database.owners(JobObject, *statuses)
+        for id, tenant in list(self._unrecovered.items()):
+            self._try(f"recover {id}", partial(self._recover_job, id), id, tenant)
+
+    def _recover_job(self, id: str) -> None:
+        job = self._database.get(JobObject, id)
+        if job and (job.handle or job.status != "queued"):
             if job.handle and self._is_alive(job.handle):
-                self._processes[job.id] = JobProcess(
-                    "train", job.tenant, job.handle, time.monotonic()
-                )
-                continue
-            with self._database.transaction():
-                end_attempt(self._database, job.id)
-                message = "The service was restarted; the job continues"
-                transition(
-                    self._database, job.id, ("running",), "queued", message, rank=INTERRUPTED
-                )
-                self._finish_pausing(job.id)
+                process = JobProcess("train", job.tenant, job.handle, time.monotonic())
+                self._processes[id] = process
+            else:
+                self._requeue(id)
+        assert self._unrecovered is not None
+        del self._unrecovered[id]
+
+    def _requeue(self, id: str) -> None:
+        """Restart a job whose process ended with an earlier server, unless it was to be paused."""
+        with self._database.transaction():
+            end_attempt(self._database, id)
+            message = "The service was restarted; the job continues"
+            transition(self._database, id, ("running",), "queued", message, rank=INTERRUPTED)
+            finish_pausing(self._database, id)
 
     def _is_alive(self, handle: str) -> bool:
         """Return False if a process has ended for certain."""
@@ -194,20 +167,45 @@ class Supervisor(threading.Thread):
                 return not isinstance(self._runners["train"].state(handle), Ended)
         return True
 
-    def _finish_pausing(self, id: str) -> bool:
-        return transition(
-            self._database, id, ("pausing",), "paused", "The job is paused", estimated_finish=None
-        )
-
     def _poll(self) -> None:
+        self._recover()
         for id, running in list(self._processes.items()):
             if running.task == "check" or not self._is_outage:
-                with self._noting_outages():
-                    self._observe(id, running)
+                self._try(id, partial(self._observe, id, running), id, running.tenant)
         for task in STARTS_FROM:
             if task == "check" or not self._is_outage:
-                with self._noting_outages():
-                    self._start_processes(task)
+                self._try(f"the queue to {task}", partial(self._start_processes, task))
+        self._try("what has expired", self._remove_expired)
+
+    def _try(self, key: str, action: Callable[[], object], job: str = "", tenant: str = "") -> None:
+        """Do something, unless it failed recently. A failure concerns nothing else.
+
+        Args:
+            key: Key of its failures.
+            action: What is to be done.
+            job: Job that it is done for, or "".
+            tenant: Tenant that owns the job.
+        """
+        if self._backoff.is_waiting(key):
+            return
+        try:
+            with self._noting_outages():
+                action()
+        except Exception as error:  # for example a full disk, which may have room again later
+            self._note_failure(key, error, job, tenant)
+        else:
+            self._backoff.clear(key)
+
+    def _note_failure(self, key: str, error: Exception, job: str, tenant: str) -> None:
+        """Log a failure, and add it to the events of its job, both once."""
+        if not self._backoff.note(key, error):
+            return
+        logger.error("Cannot supervise %s; trying again", key, exc_info=error)
+        reason = _explain(error)
+        message = f"The service cannot run the job now ({reason}); it tries again"
+        if job:
+            with suppress(Exception):  # as the log has it
+                add_event(self._database, job, tenant, message, "warn", key=f"failure {reason}")
 
     @property
     def _is_outage(self) -> bool:
@@ -224,15 +222,16 @@ class Supervisor(threading.Thread):
 
     def _observe(self, id: str, running: JobProcess) -> None:
         """Handle the end of a process, or stop one that should not run any more."""
-        job = self._database.get(JobObject, id)
         runner = self._runners[running.task]
         state = running.end or runner.state(running.handle)
         if isinstance(state, Ended):
             running.end = state  # if handling it fails, for example on a full disk
-            self._handle_exit(id, running, state)
+            handle_end(self._database, self._folder, id, running, state)
             del self._processes[id]
             self._after_exit()
-        elif job is None or job.status in _stopping_statuses(running.task):
+            return
+        job = self._database.get(JobObject, id)
+        if job is None or job.status in stopping_statuses(running.task):
             if not running.is_stopped:
                 runner.stop(running.handle)
                 running.is_stopped = True
@@ -253,30 +252,42 @@ class Supervisor(threading.Thread):
             job = self._take(task)
             if job is None:
                 break
-            if task == "check" or not self._fail_if_disk_full(job):
-                process = self._start_process(task, job)
-                if process:
-                    self._processes[job.id] = process
+            self._try(job.id, partial(self._start, task, job), job.id, job.tenant)
             if task == "train" and self._is_outage:
                 break
         if task == "train":
-            queue.explain(self._count_processes(task), self._processes)
+            queue.explain(self._count_processes(task), self._excluded())
 
     def _take(self, task: Task) -> JobObject | None:
         """Return the job to start next, if there is room for it."""
-        if task == "check":
-            return self._queues[task].take(self._count_processes(task), self._processes)
-        if time.monotonic() < self._next_start:
-            return None
-        if time.monotonic() >= self._next_retry:
-            self._obstacles.clear()
-            self._next_retry = time.monotonic() + OBSTACLE_SECONDS
+        has_room = self._has_room if task == "train" else _has_always_room
+        if task == "train":
+            if time.monotonic() < self._next_start:
+                return None
+            self._forget_obstacles()
         while True:
-            count = len(self._obstacles)
-            excluded = self._processes.keys() | self._obstacles.keys()
-            job = self._queues[task].take(self._count_processes(task), excluded, self._has_room)
-            if job or len(self._obstacles) == count:
+            excluded = self._excluded()
+            try:
+                running = self._count_processes(task)
+                job = self._queues[task].take(running, excluded, has_room)
+            except UnusableJobError as error:
+                self._note_failure(error.job, error.cause, error.job, error.tenant)
+                continue
+            if job or self._excluded() == excluded:
                 return job
+
+    def _excluded(self) -> set[str]:
+        """Return the ids of the jobs for which no process is to be started now."""
+        unrecovered = self._unrecovered or {}
+        waiting = self._backoff.waiting()
+        return {*self._processes, *self._obstacles, *unrecovered, *waiting}
+
+    def _forget_obstacles(self) -> None:
+        """Forget after a while why no node can run some jobs, since the nodes may be others."""
+        if time.monotonic() >= self._next_retry:
+            seconds = max(OBSTACLE_SECONDS, OBSTACLE_SECONDS_PER_JOB * len(self._obstacles))
+            self._next_retry = time.monotonic() + min(seconds, MAX_OBSTACLE_SECONDS)
+            self._obstacles.clear()
 
     def _has_room(self, job: JobObject) -> bool:
         """Return True if the runner has room for a job. If it never will, add an event, once."""
@@ -302,7 +313,17 @@ class Supervisor(threading.Thread):
 
     def _count_processes(self, task: Task) -> Counter[str]:
         """Return the number of processes of each tenant with that task."""
-        return Counter(item.tenant for item in self._processes.values() if item.task == task)
+        return Counter(
+            item.tenant for item in self._processes.values() if item.task == task and not item.end
+        )
+
+    def _start(self, task: Task, job: JobObject) -> None:
+        """Start a process of a job."""
+        if task == "train" and self._fail_if_disk_full(job):
+            return
+        process = self._start_process(task, job)
+        if process:
+            self._processes[job.id] = process
 
     def _start_process(self, task: Task, job: JobObject) -> JobProcess | None:
         """Start a process of a job. Return None if there is nothing to observe."""
@@ -313,17 +334,24 @@ class Supervisor(threading.Thread):
         attempt = None if self._is_outage else new_attempt(self._database, job.id)
         if attempt is None:
             return None
-        adopt_checkpoint(self._folder, job.id, attempt.number)
-        if self._runners["train"] is self._runners["check"]:
-            self._before_training()
-        process = JobProcess(task, job.tenant, attempt.name, time.monotonic())
         try:
-            with self._noting_outages():
-                process.handle = self._runners[task].start(task, job, attempt)
-                store_handle(self._database, attempt, process.handle)
+            return self._start_attempt(job, attempt)
         except RunnerError as error:
             fail(self._database, job.id, "server_error", str(error))
             return None
+        except Exception:
+            # There may be a process all the same, as after a crash of the service.
+            self._unrecovered = {**(self._unrecovered or {}), job.id: job.tenant}
+            raise
+
+    def _start_attempt(self, job: JobObject, attempt: Attempt) -> JobProcess:
+        adopt_checkpoint(self._folder, job.id, attempt.number)
+        if self._runners["train"] is self._runners["check"]:
+            self._before_training()
+        process = JobProcess("train", job.tenant, attempt.name, time.monotonic())
+        with self._noting_outages():
+            process.handle = self._runners["train"].start("train", job, attempt)
+            store_handle(self._database, attempt, process.handle)
         return process
 
     def _validation_seconds(self, job: JobObject) -> float:
@@ -343,52 +371,13 @@ class Supervisor(threading.Thread):
                 )
                 fail(self._database, id, "validation_timeout", message, "training_file")
 
-    def _handle_exit(self, id: str, running: JobProcess, end: Ended) -> None:
-        """Release what the process of a job used, and retry or fail the job unless it is done."""
-        # In one transaction: the process may live on, and report that it has finished the job.
-        with self._database.transaction():
-            job = self._database.get(JobObject, id)
-            if running.task == "train":
-                end_attempt(self._database, id)
-            is_paused = self._finish_pausing(id)
-            if not is_paused and job and job.status in _statuses_during(running.task):
-                if not running.is_stopped:
-                    self._handle_unexpected_end(job, running.task, end)
-                elif running.task == "train":  # it was paused or cancelled, and then resumed
-                    transition(self._database, id, ("running",), "queued", "The job is queued")
-        if running.task == "check" and job:
-            for sha256 in job.hashes.values():
-                remove_unused_blob(self._database, self._folder, sha256)
-        remove_job_data(self._database, self._folder, id)
 
-    def _handle_unexpected_end(self, job: JobObject, task: Task, end: Ended) -> None:
-        # The kernel ends one of the processes that fill the memory, maybe for the memory of
-        # another, so a job has as many attempts as after crashes.
-        counter, limit = (
-            ("kills", MAX_KILLS) if end.kind == "killed" else ("attempts", MAX_ATTEMPTS)
-        )
-        count = getattr(job, counter) + 1
-        if count >= limit:
-            message = f"The {PROCESS_NAMES[task]} process ended {count} times ({end.cause})"
-            if end.kind == "out_of_memory":
-                advice = memory_advice(restore_recipe(job.base, job.recipe), job.base)
-                message += f"; {advice}" if task == "train" else "; split the files"
-            code = "out_of_memory" if end.kind == "out_of_memory" else "server_error"
-            fail(self._database, job.id, code, message)
-            return
-        self._database.change(JobObject, job.id, lambda job: setattr(job, counter, count))
-        message = f"The process of the job ended ({end.cause}) and is restarted"
-        add_event(self._database, job.id, job.tenant, message, "warn")
-        if task == "train":
-            transition(self._database, job.id, ("running",), "queued", "The job is queued")
+def _has_always_room(job: JobObject) -> bool:
+    return True
 
 
-def _statuses_during(task: Task) -> tuple[JobStatus, ...]:
-    """Return the statuses of a job whose process has not completed its task."""
-    return ("validating_files",) if task == "check" else ("queued", "running")
-
-
-def _stopping_statuses(task: Task) -> tuple[JobStatus, ...]:
-    """Return the statuses of a job whose process is to be stopped."""
-    # A paused job is not trained, but the result of its validation is recorded.
-    return ("cancelled", "failed") if task == "check" else ("cancelled", "failed", "paused")
+def _explain(error: Exception) -> str:
+    """Return the reason of a failure for the owner of a job, without a path of the service."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, sqlite3.Error) else type(error).__name__

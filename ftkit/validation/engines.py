@@ -70,7 +70,7 @@ def ray_address(engine: str) -> str | None:
     if address.startswith("ray://"):
         raise UsageError(
             f"`engine` cannot be a Ray Client address ({address:.100}); run ftkit on a node of the "
-            "cluster with the engine ray, for example with: ray job submit"
+            "cluster with the engine ray"
         )
     if not re.fullmatch(r"(auto)?|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address):
         raise UsageError(

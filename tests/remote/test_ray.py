@@ -34,13 +34,12 @@ from support.examples import chat_example
 from support.file_storage import FileStorage
 from support.object_storage import Storage
 from support.ray_nodes import (
-    LOOPBACK,
+    ENVIRONMENT,
     TASK,
     RayNodes,
-    processes,
+    drivers,
     ray_nodes,
-    wait_for_no_process,
-    wait_for_processes,
+    wait_for_no_driver,
 )
 
 pytestmark = [
@@ -65,7 +64,7 @@ def nodes() -> Iterator[RayNodes]:
 
 @pytest.fixture(autouse=True)
 def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in LOOPBACK.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
 
@@ -191,12 +190,12 @@ def test_a_signal_ends_the_command_the_driver_and_the_tasks(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    wait_for_processes(TASK)
+    nodes.wait_for_workers(TASK)
     os.killpg(process.pid, sent)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors.strip()) == (code, b"", message)
-    wait_for_no_process(DRIVER)
-    wait_for_no_process(TASK)
+    wait_for_no_driver(DRIVER)
+    nodes.wait_for_no_worker(TASK)
 
 
 def test_summaries_are_equal_whatever_the_shards_and_windows(
@@ -243,13 +242,13 @@ def test_summaries_are_equal_while_workers_and_nodes_are_killed(
 
 def kill_one(nodes: RayNodes, cases: random.Random, is_node: bool) -> None:
     """Kill a worker process or the raylet of a node, at a random moment while tasks run."""
-    wait_for_processes(TASK)
+    nodes.wait_for_workers(TASK)
     time.sleep(cases.random() / 2)
     if is_node:
         node = cases.choice(sorted(nodes.nodes))
         nodes.kill(node)
         nodes.remove(node)
-    elif found := processes(TASK):
+    elif found := nodes.workers(TASK):
         os.kill(cases.choice(found), signal.SIGKILL)
 
 
@@ -261,7 +260,7 @@ def test_the_death_of_the_head_ends_the_command(process: str, large_file: str) -
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        worker = wait_for_processes(TASK)[0]
+        worker = nodes.wait_for_workers(TASK)[0]
         os.kill(worker, signal.SIGSTOP)  # so that the tasks do not end before the head is missed
         try:
             os.kill(nodes.head[process], signal.SIGKILL)
@@ -274,7 +273,7 @@ def test_the_death_of_the_head_ends_the_command(process: str, large_file: str) -
         f"ftkit: the connection to the Ray cluster at {nodes.address} was lost; its head node, or "
         "the node on this machine, has ended (see: ray status)\n"
     )
-    assert processes(DRIVER) == []
+    assert drivers(DRIVER) == []
 
 
 def test_objects_are_read_by_the_nodes(storage: Storage, large_file: str) -> None:

@@ -24,24 +24,18 @@ from ftkit.server.attempts import (
     remove_old_checkpoints,
 )
 from ftkit.server.database import Database
-from ftkit.server.errors import StaleAttemptError
+from ftkit.server.errors import FullDiskError, InvalidRequestError, StaleAttemptError
 from ftkit.server.folder import Folder
-from ftkit.server.objects import CheckpointObject, EventObject, JobObject
+from ftkit.server.objects import CheckpointObject, EventObject, JobError, JobObject
 from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing, connect_reports
-from ftkit.server.reports import DatabaseReports, JobEvent
+from ftkit.server.reports import DatabaseReports, JobEvent, ReportedError
 from ftkit.server.runner import Attempt, worker_environment
 from support.local_server import LocalServer
-from support.server_requests import create_job
+from support.server_requests import create_job, queue_job
 
 EVENT = JobEvent(key="train 1", message="Step 1", data={"step": 1, "train_loss": 2.0})
 
-
-def queued_job(store: Database) -> str:
-    # In one transaction, or a running service could start to validate the files of the job.
-    with store.transaction():
-        id = create_job(store)
-        store.change(JobObject, id, lambda job: setattr(job, "status", "queued"))
-    return id
+MANY_METRICS = {"step": 1, **{f"metric {number}": 1.0 for number in range(64)}}
 
 
 def begin(store: Database, folder: Folder, id: str) -> tuple[Attempt, DatabaseReports]:
@@ -53,7 +47,7 @@ def begin(store: Database, folder: Folder, id: str) -> tuple[Attempt, DatabaseRe
 
 
 def test_only_the_hash_of_a_token_is_stored(store: Database, tmp_path: Path) -> None:
-    id = queued_job(store)
+    id = queue_job(store)
     attempt = new_attempt(store, id)
     assert attempt
     store.checkpoint()
@@ -68,14 +62,14 @@ def test_only_the_hash_of_a_token_is_stored(store: Database, tmp_path: Path) -> 
 
 
 def test_a_job_that_is_not_queued_gets_no_attempt(store: Database) -> None:
-    id = queued_job(store)
+    id = queue_job(store)
     store.change(JobObject, id, lambda job: setattr(job, "status", "cancelled"))
     assert new_attempt(store, id) is None
 
 
 @pytest.mark.parametrize("end", ["another attempt", "its end", "the end of the job"])
 def test_a_stale_attempt_writes_nothing(end: str, store: Database, tmp_path: Path) -> None:
-    id, folder = queued_job(store), Folder(tmp_path)
+    id, folder = queue_job(store), Folder(tmp_path)
     _, reports = begin(store, folder, id)
     if end == "its end":
         end_attempt(store, id)
@@ -103,11 +97,60 @@ def test_a_stale_attempt_writes_nothing(end: str, store: Database, tmp_path: Pat
 
 
 def test_an_event_that_arrives_again_is_there_once(store: Database, tmp_path: Path) -> None:
-    _, reports = begin(store, Folder(tmp_path), id := queued_job(store))
+    _, reports = begin(store, Folder(tmp_path), id := queue_job(store))
     before = len(store.children(EventObject, id))
     for _ in range(2):
         reports.add_events([EVENT, JobEvent(key="devices", message="Training on 2 devices")])
     assert len(store.children(EventObject, id)) == before + 2
+
+
+def test_the_events_of_a_job_take_a_limited_part_of_the_database(
+    store: Database, tmp_path: Path
+) -> None:
+    _, reports = begin(store, Folder(tmp_path), id := queue_job(store))
+    many = [
+        JobEvent(key=f"{number} {digit}", message=digit * 10_000)
+        for number in range(96)
+        for digit in "0123456789"
+    ]
+    reports.add_events(many)
+    before = store.children(EventObject, id)
+    more = [JobEvent(key=f"more {number}", message="m" * 9_999) for number in range(40)]
+    for _ in range(3):
+        with pytest.raises(InvalidRequestError, match="take more than 10,000,000 bytes"):
+            reports.add_events([*many, *more])
+    assert store.children(EventObject, id) == before
+    reports.add_events(many)  # what arrives again takes no more
+    store.change(JobObject, id, lambda job: setattr(job, "examples", 1_000))
+    reports.add_events(more)
+    assert len(store.children(EventObject, id)) == len(before) + 40
+
+
+def test_events_of_a_node_cannot_fill_the_disk(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    _, reports = begin(store, folder, queue_job(store))
+
+    def is_full() -> None:
+        raise FullDiskError("the disk is full")
+
+    monkeypatch.setattr(folder.disk, "check_free", is_full)
+    with pytest.raises(FullDiskError):
+        reports.add_events([EVENT])
+
+
+def test_a_long_reason_is_cut_by_the_process_that_reports_it(
+    store: Database, tmp_path: Path
+) -> None:
+    _, reports = begin(store, Folder(tmp_path), id := queue_job(store))
+    error = JobError("code", "m" * 1_000_000, None)
+    assert len(ReportedError.of(error).message) == 10_000
+    reports.fail(error)
+    job = store.get(JobObject, id)
+    assert job
+    assert job.error
+    assert len(job.error.message) == 10_000
 
 
 def save(folder: Folder, id: str, attempt: int, step: int, complete: bool = True) -> Path:
@@ -157,6 +200,26 @@ def test_a_state_that_the_previous_attempt_saved_and_did_not_report_is_taken_ove
     assert [path.name for path in folder.attempts("j").iterdir()] == ["3"]
 
 
+def test_a_state_outlives_attempts_that_never_had_a_process(
+    store: Database, tmp_path: Path
+) -> None:
+    folder, id = Folder(tmp_path), queue_job(store)
+    first = new_attempt(store, id)
+    assert first
+    save(folder, id, first.number, 10)
+    (folder.attempts(id) / "notes").mkdir()
+    for _ in range(2):  # the service is killed before it calls `adopt_checkpoint`
+        assert new_attempt(store, id)
+    last = new_attempt(store, id)
+    assert last
+    adopt_checkpoint(folder, id, last.number)
+    assert [path.name for path in folder.checkpoints(id).iterdir()] == ["checkpoint-10"]
+    assert [path.name for path in folder.attempts(id).iterdir()] == [str(last.number)]
+    save(folder, id, 1, 40)  # the first attempt still runs
+    adopt_checkpoint(folder, id, last.number + 1)
+    assert [path.name for path in folder.checkpoints(id).iterdir()] == ["checkpoint-10"]
+
+
 def test_an_older_state_does_not_replace_a_newer_one(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     save(folder, "j", 1, 20)
@@ -191,7 +254,7 @@ def current(server: LocalServer) -> Iterator[tuple[str, str]]:
     """A job that is being trained, and the token of its attempt."""
     store = Database(Folder(server.folder).database)
     with store.transaction():  # or the service may validate the job, which has no files
-        id = queued_job(store)
+        id = queue_job(store)
         # A service that has just started asks for the states of earlier processes.
         (server.folder.parent / "runner" / f"{id}-1.waiting").touch()
         attempt = new_attempt(store, id)
@@ -217,7 +280,7 @@ def test_a_token_gives_access_to_its_job_only(
     answer = post(server, f"/internal/jobs/{id}/beat", token)
     assert (answer.status_code, answer.json()) == (200, {"command": "continue"})
     with closing(Database(Folder(server.folder).database)) as store:
-        other = queued_job(store)
+        other = queue_job(store)
     assert post(server, f"/internal/jobs/{other}/beat", token).status_code == 409
     for path in ("/v1/files", "/v1/fine_tuning/jobs", f"/v1/fine_tuning/jobs/{id}/cancel"):
         assert post(server, path, token).status_code == 401
@@ -270,6 +333,11 @@ def test_messages_are_limited_in_size(server: LocalServer, current: tuple[str, s
         ("checkpoint", {"step": 10**300}),
         ("checkpoint", {"step": 1, "metrics": {"train_loss": "low"}}),
         ("checkpoint", {"step": 1, "metrics": {}}),
+        ("events", {"events": [{"key": "a", "message": "m" * 10_001}]}),
+        ("events", {"events": [{"key": "a", "message": "m", "data": MANY_METRICS}]}),
+        ("checkpoint", {"step": 1, "metrics": MANY_METRICS}),
+        ("done", {"error": {"code": "c", "message": "m" * 10_001, "param": None}}),
+        ("done", {"error": {"code": "c" * 65, "message": "m", "param": None}}),
         ("done", {"steps": 10**300, "tokens": 1}),
         ("done", {"steps": 1, "tokens": -1}),
         ("done", {"steps": 1, "tokens": 1}),
@@ -289,7 +357,7 @@ def test_the_metrics_of_a_checkpoint_cannot_name_another_step(
     store: Database, tmp_path: Path
 ) -> None:
     folder = Folder(tmp_path)
-    _, reports = begin(store, folder, id := queued_job(store))
+    _, reports = begin(store, folder, id := queue_job(store))
     state = save(folder, id, 1, 3)
     (state / WEIGHTS).write_bytes(b"weights")
     (state / CONFIG).write_text("{}")

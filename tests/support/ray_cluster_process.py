@@ -28,10 +28,10 @@ MEMORY = 80_000_000
 class Nodes:
     """Nodes of the cluster: the head, and others by their numbers."""
 
-    def __init__(self, ports: dict[str, int], folder: str) -> None:
+    def __init__(self, ports: dict[str, int]) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster_type, self._ports, self._folder = Cluster, ports, folder
+        self._cluster_type, self._ports = Cluster, ports
         self._cluster: Any = None
         self._nodes: dict[int, Any] = {}
         self._number = 0
@@ -46,7 +46,6 @@ class Nodes:
             "dashboard_port": self._ports["dashboard"],
             "gcs_server_port": self._ports["gcs"],
             "dashboard_agent_listen_port": 0,
-            "temp_dir": self._folder,
         }
         for number in range(ATTEMPTS):
             try:
@@ -94,10 +93,9 @@ def kill_marked(marker: str) -> None:
 
 
 def main() -> None:
-    ports, folder = json.loads(sys.argv[1]), sys.argv[2]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints goes to the log
-    nodes = Nodes(ports, folder)
+    nodes = Nodes(json.loads(sys.argv[1]))
     try:
         for line in sys.stdin:
             command = json.loads(line)

@@ -47,7 +47,7 @@ class RayCluster:
         ports = {"dashboard": free_port(), "gcs": free_port()}
         python_path = [str(Path(ftkit.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, ray_cluster_process.__file__, json.dumps(ports), str(folder)],
+            [sys.executable, ray_cluster_process.__file__, json.dumps(ports)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -59,6 +59,8 @@ class RayCluster:
                 # The nodes find Python on their PATH, and ftkit where it is not installed.
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
+                # Ray writes the address of the last cluster there, besides the files of the nodes.
+                "RAY_TMPDIR": str(folder),
                 # Ray then uses the loopback interface.
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                 "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",

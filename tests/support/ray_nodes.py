@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,16 @@ STORE_BYTES = 80 << 20
 """Size of the object store of a node."""
 
 TASK = "ray::scan_shard"
-"""Part of the command line of a worker process that runs a task."""
+"""Part of the title of a worker that runs a task."""
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+MARKER, RUN = "FTKIT_TEST_RUN", secrets.token_hex(8)
+"""Environment variable of the processes of this test run, and its value."""
+
+ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    MARKER: RUN,
+}
 """Environment in which Ray uses the loopback interface, and reports nothing to its makers."""
 
 
@@ -55,7 +63,7 @@ class RayNodes:
 
     def kill_during_tasks(self, node: int, delay: float) -> None:
         """Kill a node, some seconds after tasks have begun to run."""
-        wait_for_processes(TASK)
+        self.wait_for_workers(TASK)
         time.sleep(delay)
         self.kill(node)
 
@@ -63,6 +71,21 @@ class RayNodes:
         """Clean up after a node that was killed, or end one."""
         del self.nodes[node]
         self._ask({"remove": node})
+
+    def workers(self, text: str) -> list[int]:
+        """Return the ids of the workers of its nodes whose title contains a text."""
+        raylets = {*self.nodes.values(), self.head["raylet"]}
+        return [pid for pid in _processes(text) if _parent(pid) in raylets]
+
+    def wait_for_workers(self, text: str, seconds: float = 60) -> list[int]:
+        """Return the ids of the workers whose title contains a text, once there are any."""
+        pids: list[int] = []
+        _wait_until(lambda: pids.extend(self.workers(text)) or pids, text, seconds)
+        return pids
+
+    def wait_for_no_worker(self, text: str, seconds: float = 15) -> None:
+        """Wait until there is no worker whose title contains a text."""
+        _wait_until(lambda: not self.workers(text), text, seconds)
 
     def _ask(self, question: dict[str, Any] | None = None) -> dict[str, Any]:
         assert self._process.stdin
@@ -86,7 +109,7 @@ def ray_nodes(number: int) -> Iterator[RayNodes]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **LOOPBACK, "RAY_TMPDIR": folder, "PYTHONPATH": path},
+            env={**os.environ, **ENVIRONMENT, "RAY_TMPDIR": folder, "PYTHONPATH": path},
             start_new_session=True,
         )
         try:
@@ -98,34 +121,48 @@ def ray_nodes(number: int) -> Iterator[RayNodes]:
             process.communicate(timeout=60)
 
 
-def processes(text: str) -> list[int]:
-    """Return the ids of the processes whose command line contains a text."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ")
-        except OSError:  # it has ended
-            continue
-        if text.encode() in words and int(path.parent.name) != os.getpid():
-            found.append(int(path.parent.name))
-    return found
+def drivers(text: str) -> list[int]:
+    """Return the ids of the processes of this test run whose command line contains a text.
+
+    Workers of Ray are not among them, since their titles replace their environment.
+    """
+    mark = f"{MARKER}={RUN}".encode()
+    return [pid for pid in _processes(text) if mark in _read(pid, "environ").split(b"\0")]
 
 
-def wait_for_processes(text: str, seconds: float = 60) -> list[int]:
-    """Return the ids of the processes whose command line contains a text, once there are any."""
+def wait_for_no_driver(text: str, seconds: float = 15) -> None:
+    """Wait until there is no process of this test run whose command line contains a text."""
+    _wait_until(lambda: not drivers(text), text, seconds)
+
+
+def _processes(text: str) -> list[int]:
+    """Return the ids of the processes of the machine whose command line contains a text."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [
+        pid
+        for pid in pids
+        if pid != os.getpid() and text.encode() in _read(pid, "cmdline").replace(b"\0", b" ")
+    ]
+
+
+def _parent(pid: int) -> int:
+    """Return the id of the parent of a process, or 0 if the process has ended."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _read(pid: int, name: str) -> bytes:
+    """Return the content of a file in /proc, or nothing if the process has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
+
+
+def _wait_until(condition: Callable[[], object], text: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not (found := processes(text)):
+    while not condition():
         assert time.monotonic() < deadline, text
         time.sleep(0.02)
-    return found
-
-
-def wait_for_no_process(text: str, seconds: float = 15) -> None:
-    """Wait until there is no process whose command line contains a text."""
-    deadline = time.monotonic() + seconds
-    while found := processes(text):
-        assert time.monotonic() < deadline, f"{text}: {found} still run"
-        time.sleep(0.05)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
 from ftkit.server.models import ModelRegistry
 from ftkit.server.objects import FileObject as StoredFile
+from ftkit.server.objects import JobObject
 from support.examples import chat_lines
 from support.models import SMOKE
 
@@ -51,3 +52,12 @@ def create_job(store: Database) -> str:
     return lifecycle.create_job(
         store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
     ).id
+
+
+def queue_job(store: Database) -> str:
+    """Add a job that waits to be trained, and return its id."""
+    # In one transaction, or a running service could start to validate the files of the job.
+    with store.transaction():
+        id = create_job(store)
+        store.change(JobObject, id, lambda job: setattr(job, "status", "queued"))
+    return id

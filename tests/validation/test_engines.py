@@ -40,7 +40,10 @@ def test_an_engine_names_the_address_of_a_cluster_or_this_machine(
         ("ray=", "must be local, ray or ray=HOST:PORT"),
         ("local=2", "must be local, ray or ray=HOST:PORT"),
         (None, "must be local, ray or ray=HOST:PORT, not None"),
-        ("ray=ray://head:10001", "cannot be a Ray Client address .*ray job submit"),
+        (
+            "ray=ray://head:10001",
+            "cannot be a Ray Client address .*run ftkit on a node of the cluster",
+        ),
         ("ray=http://head:8265", "must have HOST:PORT .*not 'http://head:8265'"),
         ("ray=local", "must have HOST:PORT"),
     ],

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from ftkit.server.attempts import TOKEN, hash_token, require_current
 from ftkit.server.context import Service, read_json
 from ftkit.server.errors import AuthenticationError
+from ftkit.server.objects import JobError
 from ftkit.server.remote_reports import DoneMessage, EmptyMessage, EventsMessage, StateMessage
 from ftkit.server.reports import DatabaseReports
 from ftkit.server.responses import json_response
@@ -119,7 +120,8 @@ async def finish(request: Request) -> Response:
 
 def _finish(reports: DatabaseReports, message: DoneMessage) -> Response:
     if message.error:
-        reports.fail(message.error)
+        error = message.error
+        reports.fail(JobError(error.code, error.message, error.param))
     else:
         reports.succeed(message.steps, message.tokens)
     return json_response({})
