@@ -6,6 +6,7 @@ That server alone imports this module.
 from __future__ import annotations
 
 import gc
+import inspect
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -60,4 +61,6 @@ def ftkit_modules() -> list[str]:
 for module in (*LIBRARIES, *ftkit_modules(), "support.commands"):
     with suppress(ImportError):
         import_module(module)
+# It fills caches of `inspect` with all modules, which coverage does in each process otherwise.
+inspect.stack()
 gc.freeze()  # Objects that are not visited stay in memory that the processes share.
