@@ -13,22 +13,15 @@ from typing import Any
 
 import pytest
 import respx
-from hypothesis import HealthCheck, settings
 
 from support.commands import run_ftkit
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider, serving
 from support.fixture_types import Run, Write
 from support.mock_transport import MOCK_URL
+from support.property_tests import load_profile
 
-settings.register_profile(
-    "ftkit",
-    deadline=None,
-    derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("ftkit")
-
+load_profile()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests interrupt.

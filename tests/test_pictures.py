@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 pictures = pytest.importorskip("pictures", reason="recordings need a pseudo-terminal, as on Unix")
 
+from support.local_server import LocalServer  # noqa: E402
 from support.paths import ROOT  # noqa: E402
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,7 +29,16 @@ MAX_BYTES = 100_000
 
 @cache
 def recorded(names: tuple[str, ...]) -> dict[str, str]:
-    return {name: pictures.plain(lines) for name, lines in pictures.record_all(set(names))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "service", forked_service)
+        return {name: pictures.plain(lines) for name, lines in pictures.record_all(set(names))}
+
+
+@contextmanager
+def forked_service(environment: dict[str, str], folder: Path) -> Iterator[None]:
+    """Run the local service with workers that need not import PyTorch."""
+    with LocalServer(folder / "data"):
+        yield
 
 
 def without_figures(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.local_server import LocalServer
+from support.local_server import LocalServer, run_forked
 from support.models import SMOKE
 from support.paths import ROOT
 
@@ -21,93 +21,70 @@ NO_HUB = "http://127.0.0.1:9"
 """URL without a server, in place of the Hugging Face hub."""
 
 
-def ftkit(
-    local_server: LocalServer, tmp_path: Path, *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {
+def environment(local_server: LocalServer, tmp_path: Path) -> dict[str, str]:
+    """Environment of commands for this server."""
+    return {
         **os.environ,
         "FTKIT_DATA_DIR": str(local_server.folder),
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
         "HF_ENDPOINT": NO_HUB,
     }
+
+
+def ftkit(
+    local_server: LocalServer, tmp_path: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process forked from one that has imported what it needs."""
+    return run_forked(*arguments, env=environment(local_server, tmp_path))
+
+
+def ftkit_as_a_user(
+    local_server: LocalServer, tmp_path: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, which imports everything itself."""
     command = [sys.executable, "-m", "ftkit", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    variables = environment(local_server, tmp_path)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+
+
+def first_examples(folder: Path) -> str:
+    """Write the start of the sample, which the smoke model learns in seconds, and return its path."""
+    lines = (ROOT / "samples" / "marv.jsonl").read_text("utf-8").splitlines(keepends=True)
+    path = folder / "marv.jsonl"
+    path.write_text("".join(lines[:16]), "utf-8")
+    return str(path)
 
 
 def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Path) -> None:
     """As in the README: submit, watch, chat; Marv's answer comes back."""
     local = LocalServer(tmp_path / "data")
-    sample = shutil.copy(ROOT / "samples" / "marv.jsonl", tmp_path)
+    sample = first_examples(tmp_path)
+    here = ("--provider", "local")
     row = json.loads(Path(sample).read_text("utf-8").splitlines()[3])["messages"]
+    training = ("--model", SMOKE, "--epochs", "50", "--seed", "7")
+    submit = ("submit", sample, *here, *training, "--yes")
     try:
-        done = ftkit(
-            local,
-            tmp_path,
-            "submit",
-            sample,
-            "--provider",
-            "local",
-            "--model",
-            SMOKE,
-            "--watch",
-            "--yes",
-        )
+        done = ftkit_as_a_user(local, tmp_path, *submit, "--watch")
         assert done.returncode == 0, done.stderr
         assert "Started the local service at " in done.stderr
         model = done.stdout.splitlines()[-1].removeprefix("model ")
-        chat = ftkit(
-            local,
-            tmp_path,
-            "chat",
-            "@last",
-            row[1]["content"],
-            "--provider",
-            "local",
-            "--system",
-            row[0]["content"],
-            "--temperature",
-            "0",
-        )
+        question = (row[1]["content"], *here, "--system", row[0]["content"], "--temperature", "0")
+        chat = ftkit_as_a_user(local, tmp_path, "chat", "@last", *question)
         assert chat.stdout == f"{row[2]['content']}\n", chat.stderr
-        assert (
-            ftkit(
-                local, tmp_path, "chat", SMOKE, "Hello", "--provider", "local", "--max-tokens", "30"
-            ).stdout
-            != chat.stdout
-        )
-        again = ftkit(
-            local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--yes"
-        )
-        assert "already exists" in again.stdout
-        assert (
-            ftkit(
-                local,
-                tmp_path,
-                "models",
-                "export",
-                model,
-                str(tmp_path / "adapter"),
-                "--provider",
-                "local",
-            ).returncode
-            == 0
-        )
-        merged = ftkit(
-            local,
-            tmp_path,
-            "models",
-            "export",
-            model,
-            str(tmp_path / "merged"),
-            "--merge",
-            "--provider",
-            "local",
-        )
-        assert merged.returncode == 0, merged.stderr
-        assert NO_HUB not in merged.stderr
-        assert repeats(tmp_path / "merged", row)
+        untuned = ftkit(local, tmp_path, "chat", SMOKE, "Hello", *here, "--max-tokens", "30")
+        assert untuned.returncode == 0, untuned.stderr
+        assert untuned.stdout != chat.stdout
+        assert "already exists" in ftkit(local, tmp_path, *submit).stdout
+        export = ("models", "export", model)
+        adapter, merged = str(tmp_path / "adapter"), str(tmp_path / "merged")
+        assert ftkit(local, tmp_path, *export, adapter, *here).returncode == 0
+        done = ftkit_as_a_user(local, tmp_path, *export, merged, "--merge", *here)
+        assert done.returncode == 0, done.stderr
+        assert NO_HUB not in done.stderr
+        assert repeats(Path(merged), row)
     finally:
         assert ftkit(local, tmp_path, "serve", "stop").returncode == 0
+    assert not (local.folder / "server.json").exists()
 
 
 def repeats(folder: Path, row: list[dict[str, str]]) -> bool:
@@ -135,11 +112,9 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
         LocalServer(tmp_path / "new"),
         tmp_path / "archive",
     )
-    lines = (ROOT / "samples" / "marv.jsonl").read_text("utf-8").splitlines(keepends=True)
-    sample = str(tmp_path / "marv.jsonl")
-    Path(sample).write_text("".join(lines[:16]), "utf-8")
+    sample = first_examples(tmp_path)
     here = ("--provider", "local")
-    try:
+    with old:
         submit = (
             "submit",
             sample,
@@ -158,16 +133,13 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
             old, tmp_path, "archive", "save", str(archive), *here, "--sample", "8", "--yes"
         )
         assert saved.returncode == 0, saved.stderr
-    finally:
-        assert ftkit(old, tmp_path, "serve", "stop").returncode == 0
-    assert not (old.folder / "server.json").exists()  # the service has written its last
     shutil.rmtree(old.folder)
     shutil.rmtree(tmp_path / "state")
     assert json.loads(
         ftkit(new, tmp_path, "archive", "verify", str(archive), "--output", "json").stdout
     )["ok"]
     job = str(next((archive / "jobs").iterdir()))
-    try:
+    with new:
         moved = ftkit(new, tmp_path, "migrate", job, "--to", "local", "--watch", "--yes")
         assert moved.returncode == 0, moved.stderr
         compared = {}
@@ -195,5 +167,3 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
         )
         assert "migrated to ftjob-" in planned.stdout
         assert len(ftkit(new, tmp_path, "jobs", "list", *here).stdout.splitlines()) == 2
-    finally:
-        assert ftkit(new, tmp_path, "serve", "stop").returncode == 0

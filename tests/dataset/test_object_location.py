@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import ftkit
 from ftkit.dataset.object_location import Location, is_url, listed_folder, matches, parse_url
 from ftkit.errors import FileError, FtkitError
+from support.property_tests import example_count
 
 PARTS = st.text("ab.[]", min_size=1, max_size=3).filter(lambda part: part.strip("."))
 
@@ -127,7 +128,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ftkit.validate("s3://bucket-without-package/a")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=example_count(60)
+)
 @given(
     keys=st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join), max_size=6),
     pattern=st.lists(

@@ -24,6 +24,7 @@ from ftkit.tokens.tally import CountingMethod
 from ftkit.validation.scan import Scanner
 from support.damaged_files import damaged_files
 from support.portable_code import compile_portable
+from support.property_tests import example_count
 
 needs_extension = pytest.mark.skipif(
     not is_compiled() and not os.environ.get("FTKIT_REQUIRE_EXTENSION"),
@@ -212,7 +213,7 @@ def damaged_plain_lines(draw: st.DrawFn) -> bytes:
 @hypothesis.example(b"\n".join((line(user("x " * 20), tools=[]), *[line(user("x " * 20))] * 3)))
 @hypothesis.example(line(user("sk-Ab3Ab")) + b"\n" + line(user("sk-proj-Ab3Ab3Ab3Ab3Ab3Ab3Ab3")))
 @hypothesis.example(line(user("漢 sk-proj-Ab3Ab3Ab3Ab3Ab3Ab3Ab3\n<|im_start|>\u200b")))
-@settings(max_examples=400)
+@settings(max_examples=example_count(400))
 def test_the_summary_is_the_same_with_and_without_the_extension(data: bytes) -> None:
     summaries = []
     for reader in (read_plain, refuse):
@@ -228,7 +229,7 @@ def test_the_code_for_other_compilers_reads_the_same(tmp_path: Path) -> None:
     portable = compile_portable("ftkit.dataset._plain", tmp_path)
 
     @given(damaged_plain_lines())
-    @settings(max_examples=400)
+    @settings(max_examples=example_count(400))
     def alike(data: bytes) -> None:
         assert portable.read_plain(data) == read_plain(data)
 

@@ -9,6 +9,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_kill_9_at_any_moment_leaves_one_job(
         before = len(fake_provider.requests)
         position = random.Random(_).randint(1, 4)
         while process.poll() is None and len(fake_provider.requests) < before + position:
-            pass
+            time.sleep(0.0005)
         process.kill()
         process.communicate()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})

@@ -35,6 +35,7 @@ from support.damaged_files import damaged_files
 from support.examples import chat_lines
 from support.fixture_types import Write
 from support.paths import ROOT
+from support.property_tests import example_count
 
 MINI, DPO = "gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"
 SAMPLES = [
@@ -59,7 +60,7 @@ def shards(path: str, size: int, cuts: Sequence[int]) -> list[Part]:
 
 
 @given(damaged_files, st.lists(st.integers(1, 4000), max_size=4), st.sampled_from(sorted(FORMATS)))
-@settings(max_examples=150)
+@settings(max_examples=example_count(150))
 def test_a_combined_scan_is_the_sum_of_separate_scans(
     data: bytes, cuts: list[int], format: str
 ) -> None:
@@ -77,7 +78,7 @@ def test_a_combined_scan_is_the_sum_of_separate_scans(
 
 
 @given(damaged_files, st.integers(1, 3000), st.sampled_from(sorted(FORMATS)))
-@settings(max_examples=150)
+@settings(max_examples=example_count(150))
 def test_chunks_of_any_size_give_the_same_summary_and_hash(
     data: bytes, size: int, format: str
 ) -> None:
@@ -153,7 +154,7 @@ def test_an_inspection_of_two_files_is_a_validation_and_a_quote(first: str, seco
 
 
 @given(damaged_files)
-@settings(max_examples=60)
+@settings(max_examples=example_count(60))
 def test_an_inspection_of_any_bytes_is_a_validation_and_a_quote(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "data.jsonl"

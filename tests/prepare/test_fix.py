@@ -36,6 +36,7 @@ from ftkit.rules.samples import (
 )
 from ftkit.summary import FileReport
 from support.examples import chat_lines
+from support.property_tests import example_count
 
 CALL = r'"{\"town\": \"Oulu\"}"'
 NULLS = TOOL.replace('{"town": {"type": "string"}}', '{"town": {"type": "string"}, "day": null}')
@@ -547,7 +548,7 @@ def damage(line: str, number: int) -> str:
         return line
 
 
-@settings(max_examples=50)
+@settings(max_examples=example_count(50))
 @given(
     st.lists(examples, min_size=1, max_size=5),
     st.lists(st.integers(0, len(DAMAGES) - 1), max_size=4),

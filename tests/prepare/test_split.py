@@ -16,6 +16,7 @@ from ftkit.errors import FileError, UsageError
 from ftkit.prepare.similarity.near import BUCKET
 from ftkit.prepare.split.split import Split, split
 from ftkit.report.prepare import render_leaks
+from support.property_tests import example_count
 from support.similarity import similar_pairs, similar_texts, similarity, template_texts
 
 Row = dict[str, Any]
@@ -49,7 +50,7 @@ def test_rows_keep_their_subsets_when_rows_are_added_and_moved(
     assert {row: after[row] for row in before} == before
 
 
-@settings(max_examples=50)
+@settings(max_examples=example_count(50))
 @given(
     row_lists,
     st.sampled_from(

@@ -18,6 +18,7 @@ from ftkit.summary import Finding
 from support.fixture_types import Write
 from support.hostile_texts import tool_chat
 from support.lines import findings_of
+from support.property_tests import example_count
 
 
 def tool_findings(write: Write, parameters: Any, arguments: Any) -> list[Finding]:
@@ -273,7 +274,7 @@ def simple_schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @given(st.recursive(simple_schemas(st.nothing()), simple_schemas, max_leaves=5), VALUES)
-@settings(max_examples=400)
+@settings(max_examples=example_count(400))
 def test_what_is_not_given_to_jsonschema_is_valid(schema: Any, value: Any) -> None:
     if is_simple(schema):
         jsonschema.Draft202012Validator.check_schema(schema)

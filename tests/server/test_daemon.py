@@ -19,6 +19,7 @@ from ftkit.cli import cli, run
 from ftkit.client.connect import connect
 from ftkit.server.app import ServerSettings
 from ftkit.server.daemon import stop
+from support.commands import run_ftkit
 from support.examples import chat_lines
 from support.fixture_types import Write
 from support.local_server import LocalServer
@@ -203,14 +204,12 @@ def test_the_commands_find_the_service_that_runs(
     local_server: LocalServer, write: Write, tmp_path: Path
 ) -> None:
     environment = {
-        **os.environ,
         "FTKIT_DATA_DIR": str(local_server.folder),
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
     }
 
     def ftkit(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ftkit", *arguments, "--provider", "local"]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return run_ftkit(*arguments, "--provider", "local", env=environment)
 
     done = ftkit(
         "submit", str(write(chat_lines(12))), "--model", SMOKE, "--yes", "--suffix", "mine"
@@ -222,7 +221,7 @@ def test_the_commands_find_the_service_that_runs(
     assert json.loads(ftkit("jobs", "show", id, "--output", "json").stdout)["id"] == id
     shown = next(line for line in ftkit("models", "list").stdout.splitlines() if SMOKE in line)
     assert shown.split() == [SMOKE, "-", "ftkit", "-"]
-    assert connect("local", environment=environment).job(id).id == id
+    assert connect("local", environment={**os.environ, **environment}).job(id).id == id
     assert (
         ftkit("estimate", str(write(chat_lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
     )

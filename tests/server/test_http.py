@@ -26,6 +26,7 @@ from ftkit.server.folder import Writer
 from ftkit.server.multipart import Form, read_form
 from support.local_server import LocalServer
 from support.models import SMOKE
+from support.property_tests import example_count
 from support.server_requests import raw_request, upload_file
 
 
@@ -249,7 +250,7 @@ def test_what_fails_unforeseen_has_openai_s_shape_too(
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 400), max_size=6))
-@settings(max_examples=60)
+@settings(max_examples=example_count(60))
 def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> None:
     import asyncio
     import tempfile

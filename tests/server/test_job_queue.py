@@ -26,6 +26,7 @@ from ftkit.server.scheduling import INTERRUPTED, Capacity
 from ftkit.server.supervisor import Supervisor
 from support.local_server import LocalServer
 from support.models import SMOKE
+from support.property_tests import example_count
 from support.server_requests import upload_file
 
 
@@ -251,7 +252,7 @@ QUEUED = st.lists(
 
 
 @given(QUEUED)
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(deadline=None, max_examples=example_count(60))
 def test_the_first_jobs_and_positions_are_those_of_a_sorted_list(
     jobs: list[tuple[str, int, bool, bool]],
 ) -> None:

@@ -35,7 +35,7 @@ def runner(tmp_path: Path) -> Iterator[RayJobs]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with closing(RayJobs(Folder(tmp_path / "data"), RaySettings(url, "http://service"))) as runner:
         yield runner
-        runner._thread.join(5)
+    runner._thread.join(5)
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def see(runner: RayJobs, nodes: list[Node], *jobs: RayJob) -> None:
     runner._thread.join(5)
     runner._view = View({job.submission_id or "": job for job in jobs}, nodes)
     runner._error = ""
+    runner._listed.set()
 
 
 def node(name: str, cpus: float, gpus: float = 0.0, used: float = 0.0) -> Node:

@@ -1,7 +1,7 @@
 """Commands of ftkit as processes.
 
-A process is forked from a server that has imported ftkit and the SDK, which takes about 0.6 s of CPU
-time for each command otherwise. It is a process of its own in every other respect. What a test says
+A process is forked from a server that has imported ftkit, the SDK and pytest (see `preloaded`), which
+takes about 0.7 s of CPU time for each command otherwise. It is a process of its own in every other respect. What a test says
 about the start or the end of the interpreter, a terminal or a pipe needs `python -m ftkit`.
 """
 
@@ -22,27 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "jsonschema",
-        "numpy",
-        "openai",
-        "rich.progress",
-        "ftkit.cli.archive",
-        "ftkit.cli.chat",
-        "ftkit.cli.compare",
-        "ftkit.cli.jobs",
-        "ftkit.cli.migrate",
-        "ftkit.cli.models",
-        "ftkit.cli.files",
-        "ftkit.cli.submit",
-        "ftkit.cli.validate",
-        "ftkit.client.sdk",
-        "ftkit.report.text",
-        "ftkit.tokens.encodings",
-        "support.commands",
-    ]
-)
+CONTEXT.set_forkserver_preload(["support.preloaded"])
 
 TIMEOUT = 120.0
 """Seconds after which a command counts as hanging."""

@@ -81,10 +81,12 @@ TRAINING_MODULES = [
 ]
 
 
-def run_forked(*command: str) -> subprocess.CompletedProcess[str]:
+def run_forked(
+    *command: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `ftkit` with these arguments in a process that has imported PyTorch, if it is there."""
-    pipe = subprocess.PIPE
-    with popen_forked()([*RUN_MODULE, "ftkit", *command], stdout=pipe, stderr=pipe) as process:
+    arguments, pipe = [*RUN_MODULE, "ftkit", *command], subprocess.PIPE
+    with popen_forked()(arguments, stdout=pipe, stderr=pipe, env=env) as process:
         out, err = process.communicate()
     code = process.returncode
     return subprocess.CompletedProcess(["ftkit", *command], code, out.decode(), err.decode())

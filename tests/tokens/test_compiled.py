@@ -29,6 +29,7 @@ from ftkit.tokens.encodings import (
 )
 from support.character_classes import header
 from support.portable_code import compile_portable
+from support.property_tests import example_count
 
 pytestmark = pytest.mark.skipif(
     not is_compiled() and not os.environ.get("FTKIT_REQUIRE_EXTENSION"),
@@ -68,7 +69,7 @@ def reference(encoding: str, text: str) -> int:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_texts_have_as_many_tokens_as_with_tiktoken(encoding: str) -> None:
     @given(st.lists(texts, max_size=4))
-    @settings(max_examples=600)
+    @settings(max_examples=example_count(600))
     def alike(some: list[str]) -> None:
         counts = counter(encoding).count(some)
         for text, tokens in zip(some, counts, strict=True):
@@ -127,7 +128,7 @@ def test_the_code_for_other_compilers_counts_the_same(tmp_path: Path) -> None:
     loaded = portable.load(vocabulary, True)
 
     @given(texts | st.text("aB -é", max_size=100))
-    @settings(max_examples=400)
+    @settings(max_examples=example_count(400))
     def alike(text: str) -> None:
         assert portable.count_texts(loaded, (text,)) == counter("o200k_base").count([text])
 

@@ -22,6 +22,7 @@ from ftkit.tokens.encodings import (
     pair_counter,
     tiktoken_encoding,
 )
+from support.property_tests import example_count
 
 WORDS = [
     "I'LL",
@@ -55,7 +56,7 @@ def test_both_tokenizers_count_alike(encoding: str) -> None:
     counter = TokenCounter(encoding, load_fastokens(encoding))
 
     @given(st.lists(texts, min_size=1, max_size=5))
-    @settings(max_examples=200)
+    @settings(max_examples=example_count(200))
     def alike(some: list[str]) -> None:
         assert counter.count(some) == [
             len(tiktoken_encoding(encoding).encode_ordinary(text)) for text in some
@@ -71,7 +72,7 @@ def test_python_counts_like_tiktoken(encoding: str, monkeypatch: pytest.MonkeyPa
     counter = pair_counter(encoding)
 
     @given(texts | words)
-    @settings(max_examples=200)
+    @settings(max_examples=example_count(200))
     def alike(text: str) -> None:
         tokens = counter.count(text)
         if set(text).isdisjoint(CASE_FOLDED) and tokens is not None:

@@ -30,6 +30,7 @@ from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
 from ftkit.validation.schema_errors import schema_errors
 from support.damaged_files import GOOD_LINES, damaged_files, mutated_lines
 from support.examples import chat_lines
+from support.property_tests import example_count
 
 PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
 
@@ -48,7 +49,7 @@ def summary_of(data: bytes, format: str = "chat", *cuts: int) -> Summary:
 
 
 @given(damaged_files, st.lists(st.integers(1, 4000), max_size=4), st.sampled_from(sorted(FORMATS)))
-@settings(max_examples=150)
+@settings(max_examples=example_count(150))
 def test_any_split_into_shards_gives_the_same_summary(
     data: bytes, cuts: list[int], format: str
 ) -> None:
@@ -56,7 +57,7 @@ def test_any_split_into_shards_gives_the_same_summary(
 
 
 @given(damaged_files, damaged_files, damaged_files)
-@settings(max_examples=60)
+@settings(max_examples=example_count(60))
 def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -> None:
     a, b, c = (summary_of(data + b"\n") for data in (one, two, three))
     assert (a + b) + c == a + (b + c)
@@ -67,7 +68,7 @@ def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -
     st.sampled_from(sorted(FORMATS)),
 )
 @hypothesis.example(b'{"Messages": []}', "reinforcement")
-@settings(max_examples=400)
+@settings(max_examples=example_count(400))
 def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(
     line: bytes, format: str
 ) -> None:
@@ -131,7 +132,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @given(near_examples(), st.sampled_from(sorted(FORMATS)))
-@settings(max_examples=500)
+@settings(max_examples=example_count(500))
 def test_the_decoder_and_the_schema_take_the_same_examples(
     value: dict[str, Any], format: str
 ) -> None:
@@ -145,7 +146,7 @@ def test_the_decoder_and_the_schema_take_the_same_examples(
 
 
 @given(near_examples(), st.sampled_from(sorted(FORMATS)))
-@settings(max_examples=300)
+@settings(max_examples=example_count(300))
 def test_what_the_decoder_refuses_has_a_finding_of_severity_error(
     value: dict[str, Any], format: str
 ) -> None:
@@ -270,7 +271,7 @@ def test_a_rule_on_text_finds_a_text_in_any_spelling(rule: Rule, more: str) -> N
 )
 @hypothesis.example([("\x00", "shortest"), ("AKIA2J4K6L8M0N2P4Q6R", "shortest")], "")
 @hypothesis.example([("me\n@corp.io", "shortest")], "")
-@settings(max_examples=150)
+@settings(max_examples=example_count(150))
 def test_the_prefilter_lets_no_line_pass_that_breaks_a_rule_on_text(
     parts: list[tuple[str, str]], more: str
 ) -> None:
@@ -345,7 +346,7 @@ def test_fingerprints_are_kept_only_for_rules_that_compare_examples(
     st.data(),
     st.booleans(),
 )
-@settings(max_examples=200)
+@settings(max_examples=example_count(200))
 def test_a_repeated_key_is_found_wherever_it_stands(
     line: bytes, data: st.DataObject, escaped: bool
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError
+from support.property_tests import example_count
 
 READ = [name for name, format in row_formats().items() if format.read]
 WRITTEN = [name for name, format in row_formats().items() if format.write]
@@ -118,7 +119,7 @@ def check_extras(row: Any, example: Example) -> None:
 
 @pytest.mark.parametrize("name", READ)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=example_count(60))
 def test_a_damaged_row_is_read_or_refused(name: str, data: st.DataObject) -> None:
     format = find_row_format(name)
     row = data.draw(damaged_rows(format.layout))
@@ -136,7 +137,7 @@ def test_a_damaged_row_is_read_or_refused(name: str, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize("name", READ)
 @given(row=st.dictionaries(st.sampled_from(KEYS), junk, max_size=4))
-@settings(max_examples=40)
+@settings(max_examples=example_count(40))
 def test_any_object_is_read_or_refused(name: str, row: dict[str, Any]) -> None:
     format = find_row_format(name)
     format.recognizes(row)

@@ -17,6 +17,7 @@ from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.shared.json_text import to_text
 from ftkit.prepare.rows import Row
+from support.property_tests import example_count
 
 WRITTEN = ["anthropic", "bedrock-nova", "gemini", "mistral", "together"]
 ALIKE = ["bedrock-titan", "mistral", "together"]
@@ -105,7 +106,7 @@ def check(name: str, example: Example) -> None:
 
 @pytest.mark.parametrize("name", ["anthropic", "gemini", "mistral", "together"])
 @given(data=st.data())
-@settings(max_examples=50)
+@settings(max_examples=example_count(50))
 def test_what_is_written_without_a_loss_is_read_back(name: str, data: st.DataObject) -> None:
     check(name, data.draw(conversations()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from ftkit.server.models import ModelRef
 from ftkit.server.recipes import builtin_recipes
 from ftkit.server.template_facts import TemplateReader
 from support.answering_server import answering_server
-from support.local_server import LocalServer, wait_for_job
+from support.local_server import LocalServer, popen_forked, wait_for_job
 from support.models import SMOKE
 from support.training import ask_model, method_with, start_job
 
@@ -75,7 +76,10 @@ def test_a_template_that_leaves_out_system_messages_before_results_is_an_obstacl
     assert ChatTemplate(tokenizer).obstacle.startswith("it leaves out a system message")
 
 
-def test_the_facts_about_a_base_model_are_read_by_a_process(tmp_path: Path) -> None:
+def test_the_facts_about_a_base_model_are_read_by_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", popen_forked())
     reader = TemplateReader(Folder(tmp_path))
     recipe = builtin_recipes().find(SMOKE).as_json()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
 
+from support import local_server
+from support.forking import ForkServer
 from support.local_server import LocalServer, event_messages, wait_for_job
 from support.models import SMOKE
 from support.server_requests import upload_file
@@ -27,16 +30,32 @@ def wait_for_step(client: openai.OpenAI, job: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder with the temporary files of the processes, and the files of Hugging Face's libraries.
+
+    The libraries read their variables when they are imported, so the processes are forked from one
+    that has imported them with these.
+    """
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "tmp").mkdir()
+    variables = {"TMPDIR": str(folder / "tmp"), "HF_HOME": str(folder / "hf")}
+    modules = [*local_server.SERVER_MODULES, *local_server.TRAINING_MODULES]
+    server = ForkServer.start(modules, HF_HUB_OFFLINE="1", **variables)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_server, "_fork_server", lambda: server)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield folder
+
+
 @pytest.mark.parametrize("order", ["cancel", "pause cancel", "cancel kill", "kill cancel", "wait"])
-def test_a_deleted_content_is_gone_after_training(order: str, tmp_path: Path) -> None:
+def test_a_deleted_content_is_gone_after_training(
+    order: str, tmp_path: Path, outside: Path
+) -> None:
     """Nothing is left below the home folder or the folder for temporary files either."""
     assert MARKER in CONTENT
-    (tmp_path / "tmp").mkdir()
-    environment = {"TMPDIR": str(tmp_path / "tmp"), "HF_HOME": str(tmp_path / "hf")}
-    # HF_HOME is read when its library is imported.
-    server = LocalServer(tmp_path / "data", forked=False)
-    server.start(**environment)
-    try:
+    with LocalServer(tmp_path / "data") as server:
         client = server.client()
         file = upload_file(client, CONTENT)
         job = client.fine_tuning.jobs.create(
@@ -50,7 +69,7 @@ def test_a_deleted_content_is_gone_after_training(order: str, tmp_path: Path) ->
         for step in order.split():
             if step == "kill":
                 server.kill()
-                server.start(**environment)
+                server.start()
                 client = server.client()
             elif step == "wait":
                 wait_for_job(client, job, "succeeded")
@@ -59,11 +78,10 @@ def test_a_deleted_content_is_gone_after_training(order: str, tmp_path: Path) ->
             if step == "pause":
                 wait_for_job(client, job, "paused")
                 assert traces(server.folder, MARKER.decode())
+        folders = (tmp_path, outside)
         deadline = time.monotonic() + 10
-        while found := traces(tmp_path, MARKER.decode()):
+        while found := [path for folder in folders for path in traces(folder, MARKER.decode())]:
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
-    finally:
-        server.stop()
     modes = {path.stat().st_mode & 0o077 for path in server.folder.rglob("*")}
     assert modes == {0}

@@ -120,19 +120,31 @@ def by_choice(response: dict[str, Any]) -> tuple[str, int]:
     return response["id"], response.get("index", 99)
 
 
-@pytest.mark.parametrize("function", ["join", "keep", "trim"])
-@pytest.mark.parametrize("call", [1, 2, 3, 4, 5])
-def test_a_change_of_the_batch_without_memory_fails_requests_and_never_corrupts_others(
-    function: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ftkit.server.generation import cache
-
+@pytest.fixture(scope="module")
+def batch(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Requests that share a batch, and one that follows, each with its responses when it is alone."""
     texts = ["x" * 9, "Lima " * 40, "Oslo", "Rome " * 20]
     requests = [
         request(f"{number}", prompt=text, max_tokens=4 + 3 * number, n=1 + number)
         for number, text in enumerate(texts)
     ]
-    alone = {item["id"]: process(tmp_path, item) for item in requests}
+    folder = tmp_path_factory.mktemp("alone")
+    return [(item, process(folder, item)) for item in [*requests, request("later")]]
+
+
+@pytest.mark.parametrize("function", ["join", "keep", "trim"])
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 5])
+def test_a_change_of_the_batch_without_memory_fails_requests_and_never_corrupts_others(
+    function: str,
+    call: int,
+    batch: list[tuple[dict[str, Any], list[dict[str, Any]]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ftkit.server.generation import cache
+
     work, calls = getattr(cache, function), itertools.count(1)
 
     def fail_once(*arguments: Any) -> Any:
@@ -143,10 +155,9 @@ def test_a_change_of_the_batch_without_memory_fails_requests_and_never_corrupts_
         return work(*arguments)
 
     monkeypatch.setattr(cache, function, fail_once)
-    later = request("later")
-    responses = process(tmp_path, *requests, later)
-    for id, expected in {**alone, "later": process(tmp_path, later)}.items():
-        *_, end = received = answer(id, responses)
+    responses = process(tmp_path, *(item for item, _ in batch))
+    for item, expected in batch:
+        *_, end = received = answer(item["id"], responses)
         if end.get("code") != "out_of_memory":
             assert sorted(received, key=by_choice) == sorted(expected, key=by_choice)
 

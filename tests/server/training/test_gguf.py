@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 import support
-from support.local_server import LocalServer, wait_for_job
+from support.local_server import LocalServer, run_forked, wait_for_job
 from support.training import method_with, start_job
 
 pytestmark = pytest.mark.training
@@ -83,10 +82,7 @@ def export(
 ) -> subprocess.CompletedProcess[str]:
     url, model = tuned_model
     local = ["--provider", "local", "--base-url", url]
-    command = [sys.executable, "-m", "ftkit", "models", "export", model, str(folder)]
-    return subprocess.run(
-        [*command, *local, *options], capture_output=True, encoding="utf-8", check=False
-    )
+    return run_forked("models", "export", model, str(folder), *local, *options)
 
 
 @pytest.mark.parametrize("type", ["f32", "f16"])

@@ -131,8 +131,8 @@ def test_a_training_that_is_short_of_memory_after_a_saved_state_is_restarted(
     server: LocalServer,
 ) -> None:
     client = server.client()
-    data = CITY_DATA + LONG_DATA
-    job = start_job(client, data, method=method_with(n_epochs=4, batch_size=2)).id
+    data = CITY_DATA + LONG_DATA  # 14 steps an epoch
+    job = start_job(client, data, method=method_with(n_epochs=2, batch_size=2)).id
     wait_for_event(client, job, "Step 10/")
     (pid,) = worker_processes(server.folder, "train", job)
     smallest = address_space(pid)

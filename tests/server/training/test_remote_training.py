@@ -64,14 +64,18 @@ def wait_for_loss(client: openai.OpenAI, job: str, step: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def expected(client: openai.OpenAI) -> dict[str, float]:
+    """Losses of a job that was trained by the service itself."""
+    job = start_job(client, CITY_DATA, CITY_DATA, method=METHOD, seed=5)
+    wait_for_job(client, job.id, "succeeded")
+    return losses(client, job.id)
+
+
 @pytest.mark.parametrize("interruption", ["none", "kill", "pause", "restart of the service"])
 def test_a_remote_job_trains_as_a_local_one(
-    interruption: str, remote: LocalServer, local_server: LocalServer
+    interruption: str, remote: LocalServer, expected: dict[str, float]
 ) -> None:
-    with local_server.client() as client:
-        local = start_job(client, CITY_DATA, CITY_DATA, method=METHOD, seed=5)
-        wait_for_job(client, local.id, "succeeded")
-        expected = losses(client, local.id)
     client = remote.client()
     job = start_job(client, CITY_DATA, CITY_DATA, method=METHOD, seed=5)
     if interruption == "pause":
