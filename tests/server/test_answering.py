@@ -23,11 +23,10 @@ from ftkit.server.bodies import read_body
 from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import add_checkpoint, add_model, tuned_name
 from ftkit.server.models import ModelRef
-from ftkit.server.objects import JobHyperparameters, JobMethod, JobObject, ModelObject
+from ftkit.server.objects import ModelObject
 from ftkit.server.relay_messages import upstream_fields
-from support import generation_process
+from support import generation_process, tuned_models
 from support.answering_server import AnsweringServer, answering_server
 from support.local_server import LocalServer
 from support.models import SMOKE
@@ -104,34 +103,9 @@ def tenant_of(key: str) -> str:
 
 
 def add_tuned_model(service: LocalServer, effort: str = "high") -> tuple[str, str]:
-    """A job that has succeeded, with a model and a checkpoint of an earlier step."""
-    store, folder = Database(service.folder / "service.db"), Folder(service.folder)
-    hyperparameters = JobHyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=1.0)
-    job = JobObject(
-        tenant=tenant_of(KEY),
-        model=SMOKE,
-        status="succeeded",
-        training_file="file-1",
-        validation_file=None,
-        hyperparameters=hyperparameters,
-        user_provided_suffix="a:b",
-        seed=1,
-        metadata=None,
-        method=JobMethod.of("supervised", hyperparameters),
-        base=SMOKE,
-        names={},
-        hashes={},
-        recipe={"template": {"reasoning_effort": effort}},
-    )
-    job.fine_tuned_model = tuned_name(job)
-    for step in (2, 4):
-        folder.adapter(job.id, step).mkdir(parents=True)
-    with store.transaction():
-        store.add(job)
-        add_checkpoint(store, job, 2, {}, 3)
-        add_model(store, job, job.fine_tuned_model, 4)
-    store.close()
-    return job.fine_tuned_model, tuned_name(job, 2)
+    """A model whose recipe has that value of a variable of the chat template."""
+    recipe = {"template": {"reasoning_effort": effort}}
+    return tuned_models.add_tuned_model(service.folder, tenant_of(KEY), recipe=recipe)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
