@@ -46,7 +46,7 @@ class ServiceProcess(Struct, frozen=True):
 
 
 class ProcessReader:
-    """Reads the processes of the service, and the CPU time that they took since the last reading."""
+    """Reader of the processes of the service, and of the CPU time between two readings."""
 
     def __init__(self) -> None:
         self._service = psutil.Process(os.getpid())
