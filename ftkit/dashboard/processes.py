@@ -70,10 +70,11 @@ class ProcessReader:
         for process in self._service.children():
             with suppress(psutil.Error):
                 command = process.cmdline()
-                task, *arguments = command[command.index(WORKER) + 1 :] if WORKER in command else ""
+                if WORKER not in command:
+                    continue
+                task, _, *job = command[command.index(WORKER) + 1 :]
                 if task in ROLES:
-                    job = arguments[1] if len(arguments) > 1 else ""
-                    yield ROLES[task], job, [process, *process.children(recursive=True)]
+                    yield ROLES[task], "".join(job), [process, *process.children(recursive=True)]
 
     def _measure(
         self,

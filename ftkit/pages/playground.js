@@ -32,6 +32,8 @@
 
   const seconds = milliseconds => `${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 1 : 0)} s`;
 
+  const tokens = ({ completion_tokens: count }) => `${count.toLocaleString('en')} token${count === 1 ? '' : 's'}`;
+
   /* The data of the server-sent events of a response, as objects; the last one is null ("[DONE]"). */
   async function* events(response) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -138,7 +140,7 @@
       this.root.setAttribute('aria-busy', 'false');
       this.copy.hidden = !this.text;
       const now = performance.now(), parts = [];
-      if (usage) parts.push(`${usage.completion_tokens.toLocaleString('en')} token${usage.completion_tokens === 1 ? '' : 's'}`);
+      if (usage) parts.push(tokens(usage));
       if (this.first !== null) parts.push(`first after ${seconds(this.first - this.started)}`);
       parts.push(`${seconds(now - this.started)} in all`);
       this.numbers.textContent = parts.join(', ');
@@ -233,7 +235,7 @@
       }
       if (isKept) conversation.push(messages.at(-1), { role: 'assistant', content: answer.text });
       answer.end(usage);
-      return `${this.name}: ${usage ? `${usage.completion_tokens} tokens` : outcome}`;
+      return `${this.name}: ${usage ? tokens(usage) : outcome}`;
     }
 
     async receive(answer, response) {
@@ -331,6 +333,8 @@
     event.preventDefault();
     ask();
   });
+  // The browser cannot explain what is wrong with a field that is folded away.
+  form.addEventListener('invalid', event => event.target.closest('details')?.setAttribute('open', ''), true);
   question.addEventListener('keydown', event => {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
     event.preventDefault();

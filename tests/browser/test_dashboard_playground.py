@@ -94,7 +94,7 @@ def test_a_fine_tuned_model_is_asked_together_with_its_base_model(
     wait_until_answered(page)
     assert [body["model"] for body in bodies] == ["mini", tuned, "mini", tuned]
     assert [message["role"] for message in bodies[3]["messages"]] == ["user", "assistant", "user"]
-    assert "Done. mini: 1 tokens." in (page.locator("#progress").text_content() or "")
+    assert "Done. mini: 1 token." in (page.locator("#progress").text_content() or "")
     assert not notes(page)
     looks(page, "playground")
 
@@ -121,7 +121,9 @@ def test_parameters_are_sent_and_empty_ones_are_not(page: Page, service: LocalSe
         }
     ]
     page.fill("[name=temperature]", "3")
+    page.click("summary")
     ask(page, "Hello?")
+    assert page.locator("details[open]").count()
     assert page.locator("#turns > li").count() == 1  # the browser explains what is wrong
     looks(page, "playground-parameters")
 
