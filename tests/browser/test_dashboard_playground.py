@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from ftkit.pages.page import visible
 from ftkit.server.auth import LOCAL_TENANT
 from support import generation_process
 from support.browser import HOSTILE_TEXTS, looks
-from support.local_server import LocalServer
+from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
+from support.training import ask_model, start_job
 from support.tuned_models import add_tuned_model
 
 if TYPE_CHECKING:
@@ -97,6 +99,28 @@ def test_a_fine_tuned_model_is_asked_together_with_its_base_model(
     assert "Done. mini: 1 token." in (page.locator("#progress").text_content() or "")
     assert not notes(page)
     looks(page, "playground")
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
+def test_a_trained_model_answers_otherwise_than_its_base_model(page: Page, tmp_path: Path) -> None:
+    with LocalServer(tmp_path / "data", {"mini": SMOKE}) as server, server.client() as client:
+        job = start_job(client, model="mini", suffix="reversed", seed=7)
+        model = wait_for_job(client, job.id, "succeeded").fine_tuned_model
+        page.goto(address(server, f"/playground?model={model}"))
+        page.click("summary")
+        page.fill("[name=temperature]", "0")
+        page.fill("[name=max_completion_tokens]", "40")
+        page.click("summary")
+        ask(page, "Say Lima")
+        wait_until_answered(page, seconds=60)
+        base, own = answers(page).locator("pre").all_text_contents()
+        assert own == "amiL"
+        expected = [visible(ask_model(client, name, "Lima")) for name in ("mini", model)]
+        assert [base, own] == expected
+        assert base != own
+        assert badges(page) == ["Base model", "Fine-tuned"]
+        assert job.id in (answers(page).locator("footer").nth(1).text_content() or "")
+        looks(page, "playground-trained")
 
 
 def test_parameters_are_sent_and_empty_ones_are_not(page: Page, service: LocalServer) -> None:
