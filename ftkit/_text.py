@@ -115,6 +115,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def format_size(size: float) -> str:
+    """Format a number of bytes with a binary unit, such as "1.5 GiB"."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} TiB"
+
+
 def ranges(numbers: Iterable[int], limit: int = 12) -> str:
     """Format numbers with consecutive ones joined, such as "3, 7-9, 12".
 

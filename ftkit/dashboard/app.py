@@ -7,13 +7,15 @@ Pages only read. What they offer to do, the browser requests from the API (`dash
 
 from __future__ import annotations
 
-from ftkit.dashboard import jobs_page, login, static
+from ftkit.dashboard import devices_page, jobs_page, login, playground_page, static
 from ftkit.server.web_pages import WebPages
 
 DASHBOARD = WebPages(
     routes=[
         *jobs_page.ROUTES,
         *login.ROUTES,
+        *playground_page.ROUTES,
+        *devices_page.ROUTES,
         *static.ROUTES,
     ],
     login=login.PATH,

@@ -44,7 +44,7 @@ class Place(Struct, frozen=True):
     path: str
 
 
-NAVIGATION = (Place("Jobs", "/"),)
+NAVIGATION = (Place("Jobs", "/"), Place("Playground", "/playground"), Place("Devices", "/devices"))
 """The pages in the navigation."""
 
 

@@ -20,6 +20,7 @@ FILES = {
     "charts.js": "text/javascript",
     "dashboard.js": "text/javascript",
     "lists.js": "text/javascript",
+    "playground.js": "text/javascript",
     "vendor/htmx.js": "text/javascript",
     "vendor/uPlot.js": "text/javascript",
 }

@@ -1,6 +1,8 @@
 /* What all pages of the dashboard share: requests to the API, confirmations, messages, actions.
 
    ftkit.api(method, path, body)    the JSON of the response; fails with the message of the API
+   ftkit.request(method, path, body, signal)   the response; fails with the message of the API, or
+                                    with that of the browser once the `AbortSignal` is aborted
    ftkit.confirm(text)              true if the user agrees
    ftkit.say(text, tone)            shows a message, such as an error ("bad")
    data-action="METHOD PATH"        a button that requests this from the API; with data-confirm="TEXT",
@@ -17,24 +19,27 @@ const ftkit = (() => {
     message.dataset.tone = tone;
   };
 
-  const api = async (method, path, body) => {
+  const request = async (method, path, body, signal) => {
     const isForm = body instanceof FormData;
     const headers = body === undefined || isForm ? {} : { 'content-type': 'application/json' };
     const content = body === undefined || isForm ? body : JSON.stringify(body);
     let response;
     try {
-      response = await fetch(path, { method, headers, body: content, credentials: 'same-origin' });
-    } catch {
+      response = await fetch(path, { method, headers, body: content, signal, credentials: 'same-origin' });
+    } catch (error) {
+      if (signal?.aborted) throw error;
       throw new ApiError('The service does not answer. Is it still running?');
     }
-    if (response.status === 401) {
+    if (response.status === 401 || new URL(response.url).pathname === '/login') {
       location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
       throw new ApiError('The login has ended.');
     }
+    if (response.ok) return response;
     const answer = await response.json().catch(() => null);
-    if (!response.ok) throw new ApiError(answer?.error?.message ?? `The service answered ${response.status}.`);
-    return answer;
+    throw new ApiError(answer?.error?.message ?? `The service answered ${response.status}.`);
   };
+
+  const api = async (method, path, body) => (await request(method, path, body)).json().catch(() => null);
 
   const confirm = text => new Promise(resolve => {
     const dialog = document.getElementById('confirm');
@@ -64,5 +69,5 @@ const ftkit = (() => {
     if (button) act(button);
   });
 
-  return { api, confirm, say };
+  return { api, confirm, request, say };
 })();

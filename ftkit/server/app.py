@@ -111,7 +111,15 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         database, settings.models, uses_hub=not settings.keys, recipes=settings.recipes
     )
     relay = Relay(settings.answers, settings.answers_key, database, folder, registry.recipe)
-    service = Service(database, folder, registry, Generator(folder), relay, settings.limits)
+    service = Service(
+        database,
+        folder,
+        registry,
+        Generator(folder),
+        relay,
+        settings.limits,
+        trains_elsewhere=settings.runner is not None,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -20,7 +20,11 @@ T = TypeVar("T")
 
 
 class Service(Struct, frozen=True):
-    """Components that the routes use."""
+    """Components that the routes use.
+
+    Attributes:
+        trains_elsewhere: True if a runner trains the jobs on other machines.
+    """
 
     database: Database
     folder: Folder
@@ -28,6 +32,7 @@ class Service(Struct, frozen=True):
     generator: Generator
     relay: Relay
     limits: TenantLimits
+    trains_elsewhere: bool = False
 
 
 def get_context(request: Request) -> tuple[Service, str]:

@@ -75,9 +75,26 @@ class ModelRegistry:
             job = self._database.get(JobObject, model.job)
             recipe = restore_recipe(model.base, job.recipe if job else {})
             return ModelRef(model.base, model.job, model.step, recipe.as_json())
-        if not model and (name == SMOKE or (self._uses_hub and HUB_ID.fullmatch(name))):
+        if not model and self._stands_for(name) == name:
             return self._base(name)
         raise MissingObjectError(self._unknown_model(name), "model", "model_not_found")
+
+    def name_of(self, base: str, preferred: str = "") -> str | None:
+        """Return a name of a base model, or None if it can no longer be asked for.
+
+        Args:
+            base: The base model.
+            preferred: Name to return if it stands for the base model.
+        """
+        names = (preferred, *self.names(), base)
+        return next((name for name in names if self._stands_for(name) == base), None)
+
+    def _stands_for(self, name: str) -> str | None:
+        """Return the base model that a name stands for, or None."""
+        if name in self._aliases:
+            return self._aliases[name]
+        is_base = name == SMOKE or (self._uses_hub and HUB_ID.fullmatch(name))
+        return name if is_base else None
 
     def recipe(self, base: str) -> dict[str, Any]:
         """Return the recipe for new jobs of a base model, as a JSON object."""

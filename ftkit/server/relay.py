@@ -110,6 +110,11 @@ class Relay:
         digest = hashlib.sha256(str(folder.root).encode()).hexdigest()
         self._prefix = f"ftkit-{digest[:8]}-"
 
+    @property
+    def bases(self) -> list[str]:
+        """Base models that an answering server is configured for."""
+        return list(self._servers)
+
     async def respond(
         self, body: CompletionFields, requests: list[dict[str, Any]], served: ModelRef, tenant: str
     ) -> Response | None:

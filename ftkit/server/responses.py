@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -63,14 +64,18 @@ END_OF_STREAM = b"data: [DONE]\n\n"
 """Last server-sent event of a streamed completion."""
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return a response with `value` as JSON."""
-    return encoded_response(json.dumps(value).encode(), status)
+    return encoded_response(json.dumps(value).encode(), status, headers)
 
 
-def encoded_response(data: bytes, status: int = 200) -> Response:
+def encoded_response(
+    data: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return a response with JSON that is already encoded."""
-    return Response(data, status, media_type="application/json")
+    return Response(data, status, headers, media_type="application/json")
 
 
 def server_sent_event(value: Any, name: str = "") -> bytes:

@@ -62,11 +62,15 @@ class Disk:
             FullDiskError: They would use space that must stay free.
         """
         disk = shutil.disk_usage(self._root)
-        reserve = self.limits.reserve
-        if reserve is None:
-            reserve = min(RESERVE, int(disk.total * RESERVE_SHARE))
+        reserve = self.reserve(disk.total)
         if disk.free - size < reserve:
             raise full_disk(f"{disk.free:,} bytes are free, and {reserve:,} must stay free")
+
+    def reserve(self, size: int) -> int:
+        """Return the bytes that are left free on a disk of that size."""
+        if self.limits.reserve is not None:
+            return self.limits.reserve
+        return min(RESERVE, int(size * RESERVE_SHARE))
 
     def total(self, owner: str) -> int:
         """Return the bytes of all bodies of the owner that are being received."""

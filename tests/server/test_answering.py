@@ -23,11 +23,10 @@ from ftkit.server.bodies import read_body
 from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import add_checkpoint, add_model, tuned_name
 from ftkit.server.models import ModelRef
-from ftkit.server.objects import JobHyperparameters, JobMethod, JobObject
+from ftkit.server.objects import ModelObject
 from ftkit.server.relay_messages import upstream_fields
-from support import generation_process
+from support import generation_process, tuned_models
 from support.answering_server import AnsweringServer, answering_server
 from support.local_server import LocalServer
 from support.models import SMOKE
@@ -99,35 +98,14 @@ def content(client: openai.OpenAI, model: str = SMOKE, text: str = "abc") -> str
     return answer
 
 
+def tenant_of(key: str) -> str:
+    return Authenticator((key,), ()).tenant({"authorization": f"Bearer {key}"})
+
+
 def add_tuned_model(service: LocalServer, effort: str = "high") -> tuple[str, str]:
-    """A job that has succeeded, with a model and a checkpoint of an earlier step."""
-    store, folder = Database(service.folder / "service.db"), Folder(service.folder)
-    hyperparameters = JobHyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=1.0)
-    job = JobObject(
-        tenant=Authenticator((KEY,), ()).tenant({"authorization": f"Bearer {KEY}"}),
-        model=SMOKE,
-        status="succeeded",
-        training_file="file-1",
-        validation_file=None,
-        hyperparameters=hyperparameters,
-        user_provided_suffix="a:b",
-        seed=1,
-        metadata=None,
-        method=JobMethod.of("supervised", hyperparameters),
-        base=SMOKE,
-        names={},
-        hashes={},
-        recipe={"template": {"reasoning_effort": effort}},
-    )
-    job.fine_tuned_model = tuned_name(job)
-    for step in (2, 4):
-        folder.adapter(job.id, step).mkdir(parents=True)
-    with store.transaction():
-        store.add(job)
-        add_checkpoint(store, job, 2, {}, 3)
-        add_model(store, job, job.fine_tuned_model, 4)
-    store.close()
-    return job.fine_tuned_model, tuned_name(job, 2)
+    """A model whose recipe has that value of a variable of the chat template."""
+    recipe = {"template": {"reasoning_effort": effort}}
+    return tuned_models.add_tuned_model(service.folder, tenant_of(KEY), recipe=recipe)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -555,6 +533,33 @@ def test_the_local_process_answers_when_a_stream_has_no_events(
     vllm.fault = "no events"
     chunks = ask(client, SMOKE, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "local"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_headers_name_the_weights_of_an_answer_and_what_generated_it(
+    client: openai.OpenAI, service: LocalServer, vllm: AnsweringServer, stream: bool
+) -> None:
+    def names(model: str) -> dict[str, str]:
+        create: Any = client.chat.completions.with_raw_response.create
+        messages = [{"role": "user", "content": "abc"}]
+        response = create(model=model, messages=messages, stream=stream)
+        response.http_response.close()
+        fields = response.headers.items()
+        return {name: value for name, value in fields if name.startswith("x-ftkit-")}
+
+    tuned, _ = add_tuned_model(service)
+    store = Database(service.folder / "service.db")
+    model = store.require(ModelObject, tuned, tenant_of(KEY))
+    store.close()
+    adapter = {"x-ftkit-base": SMOKE, "x-ftkit-job": model.job, "x-ftkit-step": "4"}
+    relayed = {"x-ftkit-answered-by": "answering-server"}
+    assert names("gpt-3.5-turbo") == {"x-ftkit-base": SMOKE, **relayed}
+    assert names(tuned) == {**adapter, **relayed}
+    vllm.fault = "500"
+    local = {"x-ftkit-answered-by": "generation-process"}
+    assert names(tuned) == {**adapter, **local}
+    assert names(SMOKE) == {"x-ftkit-base": SMOKE, **local}
+    client.models.delete(tuned)
 
 
 def test_failures_are_logged_when_they_begin_and_end(

@@ -122,3 +122,14 @@ def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(
     assert adapter.exists()
     client.models.delete(checkpoint.fine_tuned_model_checkpoint)
     assert not adapter.exists()
+
+
+def test_a_base_model_has_the_preferred_name_if_that_stands_for_it(store: Database) -> None:
+    aliases = {"mini": "own/model", "other": "own/model", "Qwen/Qwen3-0.6B": "own/else"}
+    registry = ModelRegistry(store, aliases)
+    names = [registry.name_of("own/model", preferred) for preferred in ("", "other", "own/else")]
+    assert names == ["mini", "other", "mini"]
+    assert registry.name_of("Qwen/Qwen3-1.7B") == "Qwen/Qwen3-1.7B"
+    assert registry.name_of("Qwen/Qwen3-0.6B") is None  # that name stands for another model
+    assert registry.name_of("/models/mine") is None
+    assert ModelRegistry(store, {}, uses_hub=False).name_of("own/model") is None

@@ -31,25 +31,33 @@ def main() -> None:
 def answer_requests() -> None:
     """Answer each request, or do what its prompt says.
 
-    "wait" gets no answer, "exit" ends the process, "fail CODE" gets an error. Those that wait, and
-    cancellations, are written to the log.
+    "wait" gets no answer, "exit" ends the process, "fail CODE" gets an error, "say TEXT" gets the
+    text as its answer, "begin TEXT" the start of one, and "many N" that number of words. Those that
+    wait, and cancellations, are written to the log.
     """
     for line in sys.stdin:
         request = json.loads(line)
         if "cancel" in request:
             print("cancelled", file=sys.stderr, flush=True)
             continue
-        command, _, code = _prompt(request).partition(" ")
+        command, _, rest = _prompt(request).partition(" ")
         if command == "exit":
             sys.exit()
         if command == "fail":
-            _respond(request["id"], error="It failed.", code=code)
+            _respond(request["id"], error="It failed.", code=rest)
+        elif command == "begin":
+            _respond(request["id"], index=0, text=rest)
         elif command == "wait":
             print("waiting", file=sys.stderr, flush=True)
         else:
-            _respond(request["id"], index=0, text="local")
+            for text in ["many  "] * int(rest) if command == "many" else [_text(command, rest)]:
+                _respond(request["id"], index=0, text=text)
             _respond(request["id"], index=0, finish_reason="stop", tokens=1)
             _respond(request["id"], done=True, prompt_tokens=1)
+
+
+def _text(command: str, rest: str) -> str:
+    return rest if command == "say" else "local"
 
 
 def _prompt(request: dict[str, Any]) -> str:

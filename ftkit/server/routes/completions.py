@@ -14,6 +14,7 @@ from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
 from ftkit.server.disconnects import while_connected
+from ftkit.server.model_headers import model_headers
 from ftkit.server.prompts import generate_together
 from ftkit.server.responses import json_response
 
@@ -42,16 +43,21 @@ async def _respond(
     served = service.models.find(body.model, tenant)
     relayed = await while_connected(request, service.relay.respond(body, requests, served, tenant))
     if relayed:
+        relayed.headers.update(model_headers(served, "answering-server"))
         return relayed
     generated = [service.generator.generate(served, tenant, fields) for fields in requests]
     responses = generate_together(generated, body.n or 1)
     header = new_header(kind, body.model, served.base)
+    names = model_headers(served, "generation-process")
     if not body.stream:
-        return json_response(await while_connected(request, collect(header, responses, choices)))
+        completion = await while_connected(request, collect(header, responses, choices))
+        return json_response(completion, headers=names)
     # An error before the first response still sets the status of the HTTP response.
     responses = await while_connected(request, wait_for_first(responses))
     return StreamingResponse(
-        stream(header, responses, choices, body.includes_usage), media_type="text/event-stream"
+        stream(header, responses, choices, body.includes_usage),
+        headers=names,
+        media_type="text/event-stream",
     )
 
 

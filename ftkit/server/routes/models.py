@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,6 +14,7 @@ from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
 from ftkit.server.errors import MissingObjectError, missing_object
 from ftkit.server.lifecycle import delete_model
+from ftkit.server.model_headers import base_header
 from ftkit.server.objects import ModelObject, base_model, deletion
 from ftkit.server.responses import encoded_response, json_response
 
@@ -68,7 +68,7 @@ async def adapter(request: Request) -> Response:
     if model is None or file not in ADAPTER_FILES:
         raise missing_object("adapter", id, "model", "model_not_found")
     path = service.folder.adapter(model.job, model.step) / file
-    return FileResponse(path, headers={"x-ftkit-base": quote(model.base, safe="/:")})
+    return FileResponse(path, headers=base_header(model.base))
 
 
 ROUTES = [

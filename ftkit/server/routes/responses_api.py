@@ -12,6 +12,7 @@ from ftkit.server.completions import wait_for_first
 from ftkit.server.context import get_context, read_json
 from ftkit.server.disconnects import while_connected
 from ftkit.server.errors import EXCERPT, MissingObjectError
+from ftkit.server.model_headers import model_headers
 from ftkit.server.response_bodies import ResponseBody
 from ftkit.server.response_events import RESPONSE_PREFIX, collect_response, stream_response
 from ftkit.server.responses import json_response
@@ -25,11 +26,15 @@ async def create_response(request: Request) -> Response:
     fields, echo = body.request(), body.echo()
     served = service.models.find(body.model, tenant)
     responses = service.generator.generate(served, tenant, fields)
+    names = model_headers(served, "generation-process")
     if not body.stream:
-        return json_response(await while_connected(request, collect_response(echo, responses)))
+        response = await while_connected(request, collect_response(echo, responses))
+        return json_response(response, headers=names)
     # An error before the first event still sets the status of the HTTP response.
     first = await while_connected(request, wait_for_first(responses))
-    return StreamingResponse(stream_response(echo, first), media_type="text/event-stream")
+    return StreamingResponse(
+        stream_response(echo, first), headers=names, media_type="text/event-stream"
+    )
 
 
 async def find_response(request: Request) -> Response:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import suppress
 from importlib.util import find_spec
 
 import torch
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from ftkit.errors import RecipeError, install_command
-from ftkit.server.control_groups import memory_files
+from ftkit.server.control_groups import memory_limits
 from ftkit.server.recipes import Recipe
 
 
@@ -48,11 +47,8 @@ def device_memory() -> int:
         return min(int(torch.cuda.get_device_properties(number).total_memory) for number in numbers)
     if device() == "mps":
         return int(torch.mps.recommended_max_memory())
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in memory_files("memory.max", "memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # there is no such group, or it has no limit ("max")
-            limits.append(int(path.read_text()))
-    return min(limits)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([total, *memory_limits()])
 
 
 def has_flash_attention() -> bool:

@@ -1,0 +1,167 @@
+"""The page with the devices of the machine, what runs on them, and the disk space."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ftkit._text import format_size
+from ftkit.dashboard.gpus import Gpu
+from ftkit.dashboard.machine import MachineState, cpu_name, monitor
+from ftkit.dashboard.processes import ServiceProcess
+from ftkit.dashboard.respond import page, respond
+from ftkit.server.auth import LOCAL_TENANT
+from ftkit.server.context import Service, get_context
+from ftkit.server.objects import JobObject
+
+ROLE_NAMES = {
+    "service": "The service",
+    "answers": "Answers of models",
+    "validation": "Validation",
+    "training": "Training",
+}
+"""Names of the roles of processes."""
+
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+"""Environment variable that limits the GPUs of the processes."""
+
+
+class ProcessRow(Struct, frozen=True):
+    """A process on the page.
+
+    Attributes:
+        name: What it does.
+        job: Job of the account that it works on, or "".
+        model: Model of that job.
+        is_foreign: True if it works on a job of another account, which is not named.
+        duration: Time since its start.
+        cores: CPU cores in use.
+        memory: Main memory.
+        gpu_memory: Memory on GPUs, "" if there is none or if it is not known.
+    """
+
+    name: str
+    job: str
+    model: str
+    is_foreign: bool
+    duration: str
+    cores: str
+    memory: str
+    gpu_memory: str
+
+
+@page
+async def show(request: Request) -> Response:
+    """Return the page."""
+    service, tenant = get_context(request)
+    values = await run_in_threadpool(_state_values, service, tenant)
+    return respond(
+        request,
+        "devices",
+        title="Devices",
+        cpu=cpu_name(),
+        trains_elsewhere=service.trains_elsewhere,
+        answered_elsewhere=service.relay.bases,
+        visible_devices=os.environ.get(VISIBLE_DEVICES),
+        root=str(service.folder.root) if tenant == LOCAL_TENANT else "",
+        **values,
+    )
+
+
+@page
+async def show_state(request: Request) -> Response:
+    """Return the part of the page with what changes all the time."""
+    service, tenant = get_context(request)
+    values = await run_in_threadpool(_state_values, service, tenant)
+    return respond(request, "devices_state", **values)
+
+
+@page
+async def show_sizes(request: Request) -> Response:
+    """Return the part of the page with the sizes of the data folder.
+
+    With API keys, an account is shown the size of its own files only.
+    """
+    service, tenant = get_context(request)
+    sizes = []
+    if tenant == LOCAL_TENANT:
+        parts = await run_in_threadpool(monitor(service.folder.root).sizes)
+        sizes = [
+            (part.name, f"{'' if part.is_complete else 'at least '}{format_size(part.size)}")
+            for part in parts
+        ]
+    else:
+        own = await run_in_threadpool(service.database.total_bytes, tenant)
+        quota = service.folder.disk.limits.tenant
+        of_quota = f" of {format_size(quota)}" if quota else ""
+        sizes = [("your files", f"{format_size(own)}{of_quota}")]
+    return respond(request, "devices_sizes", sizes=sizes)
+
+
+def _state_values(service: Service, tenant: str) -> dict[str, Any]:
+    state = monitor(service.folder.root).state()
+    return {
+        "state": state,
+        "reserve": format_size(service.folder.disk.reserve(state.disk.total)),
+        "memory": _sizes(state.memory.used, state.memory.total),
+        "free": format_size(state.disk.total - state.disk.used),
+        "disk": format_size(state.disk.total),
+        "gpus": [(gpu, _sizes(gpu.used, gpu.total)) for gpu in state.gpus.gpus],
+        "processes": list(_rows(service, tenant, state)),
+    }
+
+
+def _sizes(used: int | None, total: int | None) -> str:
+    if used is None or total is None:
+        return "not known"
+    return f"{format_size(used)} of {format_size(total)}"
+
+
+def _rows(service: Service, tenant: str, state: MachineState) -> Iterator[ProcessRow]:
+    for process in state.processes:
+        job = service.database.get(JobObject, process.job, tenant) if process.job else None
+        yield ProcessRow(
+            name=ROLE_NAMES[process.role],
+            job=job.id if job else "",
+            model=job.model if job else "",
+            is_foreign=bool(process.job) and job is None,
+            duration=_duration(time.time() - process.started),
+            cores="…" if process.cores is None else f"{process.cores:.1f}",
+            memory=format_size(process.memory),
+            gpu_memory=_gpu_memory(process, state.gpus.gpus),
+        )
+
+
+def _gpu_memory(process: ServiceProcess, gpus: tuple[Gpu, ...]) -> str:
+    """Return the memory of a process on each GPU that it uses."""
+    parts = []
+    for number, gpu in enumerate(gpus):
+        sizes = [size for pid, size in gpu.processes.items() if pid in process.pids]
+        if sizes:
+            known = [size for size in sizes if size is not None]
+            text = format_size(sum(known)) if len(known) == len(sizes) else "size not known"
+            parts.append(f"GPU {number}: {text}")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration such as "5 s", "12 min" or "3 h 5 min"."""
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    if minutes < 1:
+        return f"{max(int(seconds), 0)} s"
+    return f"{minutes} min" if hours < 1 else f"{hours} h {minutes % 60} min"
+
+
+ROUTES = [
+    Route("/devices", show),
+    Route("/devices/state", show_state),
+    Route("/devices/sizes", show_sizes),
+]
