@@ -165,8 +165,9 @@ def _times(job: JobObject, now: int) -> tuple[str, str]:
     if job.finished_at is not None:
         return _minute(job.finished_at), f"after {seconds_text(job.finished_at - job.created_at)}"
     if job.estimated_finish is not None and job.status in ("running", "pausing"):
+        day, time = _minute(job.estimated_finish).split()
         left = seconds_text(max(job.estimated_finish - now, 0))
-        return f"about {_minute(job.estimated_finish)}", f"in {left}"
+        return f"about {time if _minute(now).startswith(day) else f'{day} {time}'}", f"in {left}"
     return "", ""
 
 
