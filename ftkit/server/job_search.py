@@ -48,6 +48,9 @@ VALID_DISTANCE = 64
 MAX_MODELS = 200
 """Maximum number of base models to choose from."""
 
+MAX_MODEL_LENGTH = 500
+"""Maximum number of characters of the name of a base model to choose."""
+
 SEARCHED = (
     *(f"shown, '$.{name}'" for name in ("id", "model", "fine_tuned_model", "training_file")),
     *(f"shown, '$.{name}'" for name in ("user_provided_suffix", "error.message")),
@@ -192,9 +195,11 @@ def list_models(database: Database, tenant: str) -> list[str]:
     """Return the base models of a tenant's jobs."""
     statement = (
         "SELECT DISTINCT json_extract(shown, '$.model') AS model FROM things"
-        " WHERE kind = 'job' AND tenant = :tenant AND parent = '' ORDER BY model LIMIT :limit"
+        " WHERE kind = 'job' AND tenant = :tenant AND parent = '' AND length(model) <= :length"
+        " ORDER BY model LIMIT :limit"
     )
-    return [row[0] for row in database.rows(statement, {"tenant": tenant, "limit": MAX_MODELS})]
+    values = {"tenant": tenant, "length": MAX_MODEL_LENGTH, "limit": MAX_MODELS}
+    return [row[0] for row in database.rows(statement, values)]
 
 
 def read_progress(database: Database, job: JobObject) -> Progress:
