@@ -11,7 +11,7 @@ import click
 
 from ftkit._local import dashboard_url, data_folder, find_services
 from ftkit._text import shell_join
-from ftkit.cli.connection import open_client_for
+from ftkit.cli.connection import open_client, open_client_for
 from ftkit.cli.options import Configured, output_option
 from ftkit.cli.output import open_url, print_json, print_line, print_note
 from ftkit.errors import ProviderError, UsageError
@@ -39,7 +39,7 @@ def open(id: str | None, base_url: str | None, no_browser: bool, output: str) ->
     """
     kind = _kind_of(id or "")
     if id is None:
-        address, path = base_url or _find_service(), ""
+        address, path = _find_service(base_url), ""
     else:
         address, id = _find(kind, id, base_url)
         path = PAGES[kind].format(id=quote(id, safe=""))
@@ -59,18 +59,19 @@ def _kind_of(id: str) -> Kind:
     return "model" if id.startswith("ft:") else "job"
 
 
-def _find_service() -> str:
+def _find_service(base_url: str | None) -> str:
     """Return the address of the service, after starting one in the background if none runs.
 
     Raises:
-        UsageError: Several services run, none of them in the default data folder.
+        UsageError: The address is invalid, or several services run, none of them in the default
+            data folder.
     """
     from ftkit.client.credentials import find_address
     from ftkit.server.daemon import find_or_start
 
-    address = find_address(LOCAL, os.environ)
+    address = base_url or find_address(LOCAL, os.environ)
     if address:
-        return address
+        return open_client(LOCAL, address, None).account.partition(" ")[2]
     default = data_folder(os.environ).absolute()
     services = dict(find_services(os.environ))
     if len(services) > 1 and default not in services:
@@ -87,7 +88,7 @@ def _find(kind: Kind, id: str, base_url: str | None) -> tuple[str, str]:
         UsageError: A hosted provider has it.
         NotFoundError: The service does not have it.
     """
-    client, id = open_client_for(kind, id, LOCAL, base_url, None, chosen_by=("base_url",))
+    client, id = open_client_for(kind, id, LOCAL, base_url, None)
     if not client.api.embedded:
         command = shell_join(["ftkit", "jobs", "open", id])
         hint = f"; show it with: {command}" if kind == "job" else ""

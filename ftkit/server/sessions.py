@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import math
 import secrets
 import time
 from collections import deque
@@ -84,7 +85,7 @@ class LoginLimit:
         if failures is None or len(failures) < MAX_FAILURES:
             return 0
         left = failures[0] + FAILURE_SECONDS - self._clock()
-        return int(left) + 1 if left > 0 else 0
+        return max(math.ceil(left), 0)
 
     def count_failure(self, address: str) -> None:
         """Count a failed login."""
