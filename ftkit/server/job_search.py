@@ -195,7 +195,8 @@ def list_models(database: Database, tenant: str) -> list[str]:
     """Return the base models of a tenant's jobs."""
     statement = (
         "SELECT DISTINCT json_extract(shown, '$.model') AS model FROM things"
-        " WHERE kind = 'job' AND tenant = :tenant AND parent = '' AND length(model) BETWEEN 1 AND :length"
+        " WHERE kind = 'job' AND tenant = :tenant AND parent = ''"
+        " AND length(model) BETWEEN 1 AND :length"
         " ORDER BY model LIMIT :limit"
     )
     values = {"tenant": tenant, "length": MAX_MODEL_LENGTH, "limit": MAX_MODELS}
