@@ -138,6 +138,16 @@ def find_running(folder: Path) -> Running | None:
     return running if _responds(running) else None
 
 
+def dashboard_url(url: str, path: str = "") -> str:
+    """Return the address of a page of the dashboard of the service with this base URL.
+
+    A wildcard, such as 0.0.0.0 for all addresses, becomes the address of loopback.
+    """
+    address = url.rstrip("/").removesuffix("/v1")
+    address = address.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
+    return f"{address}/{path}"
+
+
 def prove(secret: str, challenge: str) -> str:
     """Return the proof that a service knows its secret: the HMAC-SHA256 of a client's challenge."""
     return hmac.new(secret.encode(), challenge.encode(), hashlib.sha256).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ftkit.archive.facts import facts_of, files_of
@@ -13,6 +13,7 @@ from ftkit.archive.missing import count_missing
 from ftkit.archive.read import Archive
 from ftkit.jobs.metrics import assess, is_plottable
 from ftkit.pages.page import LISTS, environment, render_page
+from ftkit.report.loss_chart import draw_losses
 from ftkit.report.metrics import verdict_lines
 
 if TYPE_CHECKING:
@@ -35,23 +36,11 @@ COLUMNS = {
 }
 """Columns with their type for sorting; a column without a type cannot be sorted."""
 
-MAX_POINTS = 60
-"""Maximum number of points of a loss chart."""
-
-WIDTH, HEIGHT, MARGIN = 160, 36, 2
-"""Size of a loss chart."""
-
-MAX_LOSS = 1e9
-"""Larger losses are not drawn."""
-
 NAME_LENGTH = 100
 """Maximum number of characters of a name in the index."""
 
 TEXT_LENGTH = 500
 """Maximum number of characters of a value on the page of a job."""
-
-Series = Sequence[tuple[int, float]]
-"""Losses by step."""
 
 
 def render_index(archive: Archive, rows: Sequence[Markup]) -> str:
@@ -94,7 +83,7 @@ def render_row(figures: JobFigures) -> Markup:
             cost=_number(figures.cost),
             train=_number(train),
             valid=_number(valid),
-            chart=chart_of(figures.train, figures.valid),
+            chart=draw_losses(figures.train, figures.valid),
             missing=len(archived.missing) or None,
             length=NAME_LENGTH,
         )
@@ -113,7 +102,7 @@ def render_job(figures: JobFigures) -> str:
         depth=archived.path.count("/") + 1,
         facts=facts_of(figures),
         hyperparameters=sorted(archived.hyperparameters.items()),
-        chart=chart_of(figures.train, figures.valid),
+        chart=draw_losses(figures.train, figures.valid),
         verdict=verdict_lines(assess(figures.metrics)) if figures.metrics.rows else [],
         files=files_of(archived),
         length=TEXT_LENGTH,
@@ -122,34 +111,3 @@ def render_job(figures: JobFigures) -> str:
 
 def _number(value: object) -> float | None:
     return None if isinstance(value, bool) or not is_plottable(value) else value
-
-
-def chart_of(train: Series, valid: Series) -> dict[str, Any] | None:
-    """Return the lines of a loss chart with a common scale, or None for fewer than two points."""
-    points = [(step, loss) for step, loss in (*train, *valid) if abs(loss) < MAX_LOSS]
-    if len(points) < 2:
-        return None
-    steps, losses = [step for step, _ in points], [loss for _, loss in points]
-    first, lowest = min(steps), min(losses)
-    x_scale = (WIDTH - 2 * MARGIN) / ((max(steps) - first) or 1)
-    y_scale = (HEIGHT - 2 * MARGIN) / ((max(losses) - lowest) or 1)
-
-    def line(series: Series) -> str:
-        drawn = [point for point in series if abs(point[1]) < MAX_LOSS]
-        if len(drawn) > MAX_POINTS:
-            last = len(drawn) - 1
-            drawn = [drawn[index * last // (MAX_POINTS - 1)] for index in range(MAX_POINTS)]
-        coordinates = (
-            f"{MARGIN + (step - first) * x_scale:.0f}"
-            f",{HEIGHT - MARGIN - (loss - lowest) * y_scale:.1f}"
-            for step, loss in drawn
-        )
-        return " ".join(coordinates) if len(drawn) > 1 else ""
-
-    return {
-        "train": line(train),
-        "valid": line(valid),
-        "size": f"0 0 {WIDTH} {HEIGHT}",
-        "steps": (f"{first:,}", f"{max(steps):,}"),
-        "losses": (f"{lowest:.4g}", f"{max(losses):.4g}"),
-    }

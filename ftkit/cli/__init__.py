@@ -66,6 +66,7 @@ COMMANDS = {
         "Compare two models, or recorded answers, on the same prompts.",
     ),
     "serve": ("ftkit.cli.serve", "Serve the fine-tuning API on this machine, with real training."),
+    "open": ("ftkit.cli.open", "Open the dashboard of the local service."),
     "migrate": ("ftkit.cli.migrate", "Recreate jobs at another provider."),
     "login": ("ftkit.cli.login", "Store the API key of a provider."),
     "config": ("ftkit.cli.config", "Show each setting with its value and where it comes from."),
@@ -86,7 +87,7 @@ SECTIONS = {
         *("mix", "sample", "filter", "show", "screen", "prepare"),
     ),
     "Check and estimate": ("validate", "estimate", "rules", "rule", "explain", "schema"),
-    "Train": ("submit", "jobs", "files", "serve", "migrate"),
+    "Train": ("submit", "jobs", "files", "serve", "open", "migrate"),
     "Use and keep models": ("models", "chat", "compare", "archive"),
     "Settings and reference": (
         *("login", "config", "providers", "catalog"),

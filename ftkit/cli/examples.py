@@ -206,6 +206,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ftkit serve check ftkit/smoke",
         "ftkit serve check Qwen/Qwen3-0.6B samples/marv.jsonl",
     ),
+    "ftkit open": (
+        "ftkit open",
+        "ftkit open @last",
+    ),
     "ftkit migrate": (
         "ftkit migrate ftjob-abc123 --to nebius --dry-run",
         "ftkit migrate --archive samples/archive --to local --dry-run",

@@ -199,7 +199,7 @@ class Configured(Command):
         if extra.get("default_map"):
             _log_settings(extra["default_map"])
             _check_default_provider(context)
-        if "base_url" in context.params:
+        if {"base_url", "provider"} <= context.params.keys():
             _drop_address_of_other_provider(context)
             _check_facts_of_project(context)
         return context

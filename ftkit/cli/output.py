@@ -177,10 +177,15 @@ def first(items: Iterable[T], limit: int | None) -> Iterable[T]:
 def open_page(path: str | Path) -> None:
     """Open a page in the user's web browser."""
     page = Path(path).resolve()
+    open_url(page.as_uri(), str(page))
+
+
+def open_url(url: str, name: str = "") -> None:
+    """Open an address in the user's web browser; messages call it by its name if it has one."""
     import webbrowser
 
-    if not webbrowser.open(page.as_uri()):
-        print_warning(f"no web browser was found; open {page} yourself")
+    if not webbrowser.open(url):
+        print_warning(f"no web browser was found; open {name or url} yourself")
 
 
 def _progress_lines() -> Callable[[str, int, int], object]:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import click
 from click.core import ParameterSource as Source
 from msgspec import Struct
 
-from ftkit._local import PORT, Running, data_folder, find_running, find_services, is_loopback
+from ftkit._local import (
+    PORT,
+    Running,
+    dashboard_url,
+    data_folder,
+    find_running,
+    find_services,
+    is_loopback,
+)
 from ftkit._text import shell_join
 from ftkit.cli.options import Group, Size, option, output_option, recipe_option
-from ftkit.cli.output import print_json, print_line, print_note
+from ftkit.cli.output import open_url, print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
@@ -136,6 +147,7 @@ class Place(Struct, frozen=True):
     help="Log level; info has a line for each request.  [default: info on a terminal, else"
     " warning]",
 )
+@click.option("--open", "opens", is_flag=True, help="Open the dashboard in the web browser.")
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
     context: click.Context,
@@ -153,6 +165,7 @@ def serve(
     max_unfinished_per_key: int,
     shared_priorities: bool,
     log_level: str | None,
+    opens: bool,
     any_port: bool,
     **storage: int | None,
 ) -> None:
@@ -212,7 +225,21 @@ def serve(
         pages=DASHBOARD,
     )
     with live_view(Folder(folder)) as notify:
-        run(settings, host, port, notify, any_port, cluster)
+        ready = partial(_open_dashboard, folder, notify) if opens else notify
+        run(settings, host, port, ready, any_port, cluster)
+
+
+def _open_dashboard(folder: Path, notify: Callable[[str], None], message: str) -> None:
+    """Pass on a message, and open the dashboard of the service that is ready."""
+
+    def open_page() -> None:
+        running = find_running(folder)
+        if running:
+            open_url(dashboard_url(running.url))
+
+    notify(message)
+    # The service has to answer meanwhile, and some browsers run until they are closed.
+    Thread(target=open_page, name="browser", daemon=True).start()
 
 
 def _split(text: str) -> tuple[str, ...]:

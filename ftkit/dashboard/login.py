@@ -21,27 +21,38 @@ FORM_BYTES = 16_384
 
 @page
 async def show(request: Request) -> Response:
-    """Return the form, or go to the jobs if the service has no API keys."""
-    if not _authenticator(request).needs_keys:
-        return RedirectResponse("/", 303)
-    return _form(request, request.query_params.get("next", "/"))
+    """Return the form, or go on if the service has no API keys or the browser has a login."""
+    authenticator, next = _authenticator(request), request.query_params.get("next", "/")
+    is_logged_in = authenticator.sessions.tenant(_token(request)) is not None
+    if is_logged_in or not authenticator.needs_keys:
+        return _redirect(_local_path(next))
+    return _form(request, next)
 
 
 @page
 async def log_in(request: Request) -> Response:
     """Start a login, and go to the page that was requested."""
     check_same_origin(request.headers, request.method)
+    authenticator = _authenticator(request)
     form = await _read_form(request)
-    next = form.get("next", "/")
+    next, address = form.get("next", "/"), request.client.host if request.client else ""
+    seconds = authenticator.login_limit.wait_seconds(address)
+    if seconds:
+        message = f"Too many failed logins from your address. Try again in {seconds} s."
+        response = _form(request, next, message, 429)
+        response.headers["retry-after"] = str(seconds)
+        return response
     try:
-        tenant = _authenticator(request).tenant_of_key(form.get("key", "").strip())
+        tenant = authenticator.tenant_of_key(form.get("key", "").strip())
     except AuthenticationError:
+        authenticator.login_limit.count_failure(address)
         return _form(request, next, "This API key is not accepted.", 401)
-    response = RedirectResponse(_local_path(next), 303)
-    _end_session(request)
+    # The token is always a new one, and never one that the browser sent.
+    authenticator.sessions.end(_token(request))
+    response = _redirect(_local_path(next))
     response.set_cookie(
         COOKIE,
-        _authenticator(request).sessions.start(tenant),
+        authenticator.sessions.start(tenant),
         max_age=SECONDS,
         path="/",
         secure=request.headers.get("origin", "").startswith("https://"),
@@ -55,8 +66,8 @@ async def log_in(request: Request) -> Response:
 async def log_out(request: Request) -> Response:
     """End the login."""
     check_same_origin(request.headers, request.method)
-    _end_session(request)
-    response = RedirectResponse(PATH, 303)
+    _authenticator(request).sessions.end(_token(request))
+    response = _redirect(PATH)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response
 
@@ -66,8 +77,12 @@ def _authenticator(request: Request) -> Authenticator:
     return authenticator
 
 
-def _end_session(request: Request) -> None:
-    _authenticator(request).sessions.end(session_token(request.headers.get("cookie", "")))
+def _token(request: Request) -> str:
+    return session_token(request.headers.get("cookie", ""))
+
+
+def _redirect(path: str) -> Response:
+    return RedirectResponse(path, 303, {"cache-control": "no-store"})
 
 
 def _form(request: Request, next: str, message: str = "", status: int = 200) -> Response:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ftkit.server.errors import EXCERPT, AuthenticationError, ForeignOriginError, ServiceError
 from ftkit.server.responses import error_response
-from ftkit.server.sessions import Sessions, session_token
+from ftkit.server.sessions import LoginLimit, Sessions, session_token
 from ftkit.server.web_pages import WebPages
 
 LOCAL_TENANT = "local"
@@ -31,6 +31,9 @@ API = "/v1/"
 
 SAFE_METHODS = ("GET", "HEAD")
 """Methods of requests that change nothing."""
+
+HTMX = "hx-request"
+"""Header of the requests that htmx sends for a page."""
 
 HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 """`Host` header: a name or an IP address, and optionally a port."""
@@ -49,7 +52,7 @@ class Authenticator:
             (key.encode(), hashlib.sha256(key.encode()).hexdigest()[:16]) for key in keys
         ]
         self._hosts = hosts
-        self.sessions = Sessions()
+        self.sessions, self.login_limit = Sessions(), LoginLimit()
 
     @property
     def needs_keys(self) -> bool:
@@ -182,16 +185,28 @@ class AuthenticationMiddleware:
                 tenant = self._authenticator.tenant(headers, method)
                 scope.setdefault("state", {})["tenant"] = tenant
         except ServiceError as error:
-            await self._refusal(error, path, method)(scope, receive, send)
+            await self._refusal(error, scope, headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _refusal(self, error: ServiceError, path: str, method: str) -> Response:
-        """Return the response to a request without access: a browser is sent to the login."""
-        is_page = method in SAFE_METHODS and not path.startswith(API)
+    def _refusal(self, error: ServiceError, scope: Scope, headers: Mapping[str, str]) -> Response:
+        """Return the response to a request without access: a browser is sent to the login.
+
+        A page that updates itself gets the address of the login in a header that htmx follows,
+        since it would show the login within itself.
+        """
+        path, is_read = scope["path"], scope["method"] in SAFE_METHODS
+        is_page = is_read and not path.startswith(API)
         if not self._pages or not is_page or not isinstance(error, AuthenticationError):
             return error_response(error)
-        return RedirectResponse(f"{self._pages.login}?next={quote(path, safe='/')}", 303)
+        query = scope["query_string"].decode("latin-1")
+        address = f"{path}?{query}" if query else path
+        login = f"{self._pages.login}?next={quote(address, safe='/')}"
+        if headers.get("sec-fetch-mode", "navigate") == "navigate" and HTMX not in headers:
+            return RedirectResponse(login, 303, {"cache-control": "no-store"})
+        response = error_response(error)
+        response.headers["hx-redirect"] = login
+        return response
 
 
 def _is_listed(path: str, listed: tuple[str, ...]) -> bool:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -347,6 +347,10 @@ class Database:
         condition, values = _conditions(statuses, internal)
         query = f"SELECT 1 FROM things WHERE kind = ? AND {condition} LIMIT 1"
         return self._connection().execute(query, (type.kind, *values)).fetchone() is not None
+
+    def rows(self, query: str, values: Mapping[str, str | int]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query that changes nothing."""
+        return self._connection().execute(query, values).fetchall()
 
     def checkpoint(self) -> None:
         """Empty the write-ahead log, which may still hold deleted objects.

@@ -1,0 +1,200 @@
+"""What the list of jobs shows of each job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from ftkit._text import format_minute
+from ftkit.report.loss_chart import draw_losses
+from ftkit.server.database import Database
+from ftkit.server.job_search import Progress, read_progress
+from ftkit.server.lifecycle import ACTIONS
+from ftkit.server.objects import FINAL, JobObject
+from ftkit.server.scheduling import MAX_POSITION, explain_position
+
+TONES = {
+    "succeeded": "good",
+    "failed": "error",
+    "running": "info",
+    "pausing": "info",
+    "paused": "warning",
+}
+"""Tones of statuses; others have none."""
+
+TEXT_LENGTH = 300
+"""Maximum number of characters of a name or a message."""
+
+CACHED_JOBS = 2_000
+"""Maximum number of finished jobs whose progress is kept in memory."""
+
+
+class JobAction(Struct, frozen=True):
+    """Button that changes a job.
+
+    Attributes:
+        title: Text of the button.
+        path: Path of the API.
+        question: Question to answer before, or "".
+    """
+
+    title: str
+    path: str
+    question: str
+
+
+class JobRow(Struct, frozen=True, kw_only=True):
+    """Row of the list.
+
+    Attributes:
+        id: Id of the job.
+        name: Suffix of the job, or the name of its training file.
+        file: Name of the training file, unless it is the name of the row.
+        status: Status, as a text.
+        tone: Tone of the status, or "".
+        note: Reason why the job waits or failed, or "".
+        model: Base model, as the client named it.
+        method: Fine-tuning method.
+        step: Last training step.
+        total: Number of training steps, 0 if it is unknown.
+        epochs: Epochs that are done and all epochs, or "".
+        train: Last training loss, or None.
+        valid: Last validation loss, or None.
+        chart: Lines of the losses, or None.
+        created: Time of creation.
+        finish: When the job ended, or will end, or "".
+        duration: How long it took, or will take, or "".
+        actions: What can be done with it.
+    """
+
+    id: str
+    name: str
+    file: str
+    status: str
+    tone: str
+    note: str
+    model: str
+    method: str
+    step: int
+    total: int
+    epochs: str
+    train: float | None
+    valid: float | None
+    chart: dict[str, Any] | None
+    created: str
+    finish: str
+    duration: str
+    actions: list[JobAction]
+
+    @property
+    def share(self) -> float:
+        """Share of the training steps that are done."""
+        return min(self.step / self.total, 1.0) if self.total else 0.0
+
+
+class JobRows:
+    """Makes rows. It keeps the progress of finished jobs, which does not change any more.
+
+    Args:
+        database: Database of the service.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._finished = lru_cache(CACHED_JOBS)(self._read)
+
+    def _read(self, id: str) -> Progress:
+        job = self._database.get(JobObject, id)
+        return read_progress(self._database, job) if job else Progress()
+
+    def row(self, job: JobObject, now: int) -> JobRow:
+        """Return the row of a job at a Unix time."""
+        is_finished = job.status in FINAL
+        progress = self._finished(job.id) if is_finished else read_progress(self._database, job)
+        file = job.names.get("training", job.training_file)
+        name = job.user_provided_suffix or file
+        finish, duration = _times(job, now)
+        return JobRow(
+            id=job.id,
+            name=name[:TEXT_LENGTH],
+            file=file[:TEXT_LENGTH] if file != name else "",
+            status=job.status.replace("_", " "),
+            tone=TONES.get(job.status, ""),
+            note=self._note(job)[:TEXT_LENGTH],
+            model=job.model[:TEXT_LENGTH],
+            method=job.method.type,
+            step=progress.step,
+            total=progress.total,
+            epochs=_epochs(job, progress),
+            train=progress.train[-1][1] if progress.train else None,
+            valid=progress.valid[-1][1] if progress.valid else None,
+            chart=draw_losses(progress.train, progress.valid),
+            created=_minute(job.created_at),
+            finish=finish,
+            duration=duration,
+            actions=list(_actions(job, name[:TEXT_LENGTH])),
+        )
+
+    def _note(self, job: JobObject) -> str:
+        """Return why a job failed or waits, or ""."""
+        if job.error:
+            return job.error.message
+        if job.status != "queued":
+            return ""
+        if job.wait_reason:
+            return f"waits: {job.wait_reason}"
+        before = self._database.count_before(job, "queued", job.rank, MAX_POSITION)
+        return f"waits: {explain_position(before)}" if before else ""
+
+
+def _epochs(job: JobObject, progress: Progress) -> str:
+    """Return the number of epochs that are done, and of all."""
+    total = job.hyperparameters.n_epochs
+    if not progress.total or not isinstance(total, int):
+        return ""
+    done = progress.step / progress.total * total
+    return f"epoch {done:.1f} of {total}" if job.status not in FINAL else f"{done:.3g} epochs"
+
+
+def _times(job: JobObject, now: int) -> tuple[str, str]:
+    """Return when a job ended or will end, and how long it took or will take."""
+    if job.finished_at is not None:
+        return _minute(job.finished_at), f"after {seconds_text(job.finished_at - job.created_at)}"
+    if job.estimated_finish is not None and job.status in ("running", "pausing"):
+        day, time = _minute(job.estimated_finish).split()
+        left = seconds_text(max(job.estimated_finish - now, 0))
+        return f"about {time if _minute(now).startswith(day) else f'{day} {time}'}", f"in {left}"
+    return "", ""
+
+
+def _actions(job: JobObject, name: str) -> Iterator[JobAction]:
+    """Yield what the status of a job allows."""
+    for action, (statuses, _) in reversed(ACTIONS.items()):
+        if job.status in statuses:
+            question = (
+                f"Cancel {name} ({job.id})? It cannot be resumed. Models of its checkpoints stay."
+            )
+            yield JobAction(
+                action.capitalize(),
+                f"/v1/fine_tuning/jobs/{job.id}/{action}",
+                question if action == "cancel" else "",
+            )
+
+
+def _minute(time: int) -> str:
+    return format_minute(datetime.fromtimestamp(time, UTC))
+
+
+def seconds_text(seconds: int) -> str:
+    """Return a number of seconds as a text, such as "45 s", "3 min 20 s" or "2 h 5 min"."""
+    minutes, rest = divmod(max(seconds, 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
+    return " ".join(shown) or "0 s"
