@@ -148,6 +148,7 @@ def _new_job(
         from_step=model.step,
         hashes={name: file.sha256 for name, file in files.items()},
         names={name: file.filename for name, file in files.items()},
+        requested=msgspec.to_builtins(hyperparameters),
         priority=priority,
         rank=priority,
     )
@@ -350,7 +351,7 @@ def _remove_old_checkpoints(database: Database, job: str, limit: int) -> list[in
     old = [
         checkpoint
         for checkpoint in checkpoints[:-limit]
-        if not _find_user(database, job, checkpoint.step_number)
+        if not find_user(database, job, checkpoint.step_number)
     ]
     for checkpoint in old:
         database.remove(CheckpointObject, checkpoint.id)
@@ -381,7 +382,7 @@ def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject
         names = [name, *(checkpoint.fine_tuned_model_checkpoint for checkpoint in checkpoints)]
         models = list(filter(None, (database.get(ModelObject, name) for name in names)))
         for model in models:
-            user = _find_user(database, model.job, model.step)
+            user = find_user(database, model.job, model.step)
             if user:
                 message = f"The job {user} is training on {model.id}."
                 raise ConflictError(message, "model", "model_in_use")
@@ -391,7 +392,7 @@ def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject
     return models
 
 
-def _find_user(database: Database, job: str, step: int) -> str | None:
+def find_user(database: Database, job: str, step: int) -> str | None:
     """Return the id of an unfinished job that starts from that adapter, or None."""
     users = database.matching(JobObject, *UNFINISHED, from_job=job, from_step=step)
     return users[0].id if users else None
