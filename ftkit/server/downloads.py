@@ -83,7 +83,7 @@ def read_tail(path: Path, size: int) -> tuple[str, bool]:
     """Return the last lines of a log, and False if there is more before them.
 
     Args:
-        path: Path of the log. If there is none, the text is empty.
+        path: Path of the log. The text is empty if the file does not exist.
         size: Maximum number of bytes.
     """
     try:
