@@ -87,7 +87,11 @@ def _series(
             points = select(run.metrics.series(columns), limit)
             if not points:
                 continue
-            line = {"name": name, "x": [x for x, _ in points], "y": [y for _, y in points]}
+            line: dict[str, Any] = {
+                "name": name,
+                "x": [x for x, _ in points],
+                "y": [y for _, y in points],
+            }
             if len(runs) > 1:
                 tone = TONES[number % len(TONES)]
                 line |= {"name": f"{name}, {run.name}", "tone": tone, "run": dash}

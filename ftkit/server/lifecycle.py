@@ -18,11 +18,7 @@ import msgspec
 
 from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
-from ftkit.server.errors import (
-    ConflictError,
-    InvalidRequestError,
-    MissingObjectError,
-)
+from ftkit.server.errors import ConflictError, InvalidRequestError, MissingObjectError
 from ftkit.server.integrations import check_wandb
 from ftkit.server.job_limits import DEFAULT_LIMITS, TenantLimits, check_job_count, check_pauses
 from ftkit.server.models import ModelRef, ModelRegistry
@@ -175,9 +171,8 @@ def add_event(
         key: Identity of the event among those of the job: adding it again has no effect. Empty
             for an event that is always added.
     """
-    id = f"ftevent-{_digest(job, key) if key else new_id('')}"
     event = EventObject(
-        id=id,
+        id=event_id(job, key),
         tenant=tenant,
         parent=job,
         level=level,
@@ -186,6 +181,11 @@ def add_event(
         data=data or {},
     )
     database.add(event)
+
+
+def event_id(job: str, key: str) -> str:
+    """Return the id of the event of a job with that key, or a new one without a key."""
+    return f"ftevent-{_digest(job, key) if key else new_id('')}"
 
 
 def _digest(job: str, key: str | int) -> str:
