@@ -1,4 +1,4 @@
-"""What the service has stored of a job, for its page."""
+"""Stored job of the service with all that its page shows."""
 
 from __future__ import annotations
 
@@ -36,6 +36,24 @@ def training_of(service: Service, job: JobObject) -> tuple[JobDetails, JobMetric
         total_steps=metrics.total_steps,
     )
     return details, metrics
+
+
+def newest_messages(
+    service: Service, job: JobObject, before: str, limit: int
+) -> tuple[list[Event], bool]:
+    """Return events without metrics, newest first, and True if older ones follow.
+
+    Args:
+        service: The service.
+        job: The job.
+        before: Id of the event before those that are returned, or "" for the newest.
+        limit: Maximum number of events.
+    """
+    ids = list(CACHE.read(service.database, job).messages)
+    end = ids.index(before) if before in ids else len(ids)
+    start = max(end - limit, 0)
+    events = (service.database.encoded(EventObject, id, job.tenant) for id in ids[start:end])
+    return [Event.read(json.loads(row)) for row in events if row][::-1], start > 0
 
 
 def details_of(service: Service, job: JobObject, events: Sequence[Event]) -> JobDetails:

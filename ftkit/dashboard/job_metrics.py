@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,8 +19,11 @@ from ftkit.server.reports import STARTED
 BATCH = 10_000
 """Number of events that are read at a time."""
 
-MAX_POINTS = 100_000
-"""Maximum number of points of a column: when there are more, every second one is dropped."""
+MAX_POINTS = 20_000
+"""Maximum number of points of a column: an even selection of more."""
+
+MAX_MESSAGES = 10_000
+"""Maximum number of messages of a job that are listed without its metrics, the newest ones."""
 
 MAX_COLUMNS = 40
 """Maximum number of columns of a job."""
@@ -45,18 +48,31 @@ class _Event(Struct):
 _DECODER = msgspec.json.Decoder(_Event)
 
 
-class Column(Struct):
-    """Values of a metric with their steps."""
+class Column:
+    """Values of a metric with their steps: every Nth one, and the last."""
 
-    steps: array[int]
-    values: array[float]
+    def __init__(self) -> None:
+        self._steps, self._values = array("q"), array("d")
+        self._interval, self._count = 1, 0
+        self._last: tuple[int, float] | None = None
 
     def add(self, step: int, value: float) -> None:
         """Append a value."""
-        self.steps.append(step)
-        self.values.append(value)
-        if len(self.steps) > MAX_POINTS:
-            self.steps, self.values = self.steps[::2], self.values[::2]
+        self._last = None
+        if self._count % self._interval:
+            self._last = (step, value)
+        else:
+            self._steps.append(step)
+            self._values.append(value)
+        self._count += 1
+        if len(self._steps) > MAX_POINTS:
+            self._steps, self._values = self._steps[::2], self._values[::2]
+            self._interval *= 2
+
+    def points(self) -> list[tuple[int, float]]:
+        """Return steps and values."""
+        points = list(zip(self._steps, self._values, strict=True))
+        return [*points, self._last] if self._last else points
 
 
 class JobMetrics:
@@ -66,12 +82,14 @@ class JobMetrics:
         total_steps: Number of steps of the whole training, or 0 if it is unknown.
         started_at: Unix time at which the training began first, or None.
         version: Id of the last event that was read, or "".
+        messages: Ids of the newest events without metrics, oldest first.
     """
 
     def __init__(self) -> None:
         self.total_steps = 0
         self.started_at: int | None = None
         self.version = ""
+        self.messages: deque[str] = deque(maxlen=MAX_MESSAGES)
         self._columns: dict[str, Column] = {}
         self._lock = threading.Lock()
 
@@ -85,7 +103,7 @@ class JobMetrics:
         for name in names:
             column = self._columns.get(name)
             if column:
-                return list(zip(column.steps, column.values, strict=True))
+                return column.points()
         return []
 
     def update(self, database: Database, job: JobObject) -> None:
@@ -101,6 +119,7 @@ class JobMetrics:
     def _add(self, event: _Event) -> None:
         self.version = event.id
         if event.type != "metrics":
+            self.messages.append(event.id)
             if self.started_at is None and event.message == STARTED:
                 self.started_at = event.created_at
             return
@@ -117,7 +136,7 @@ class JobMetrics:
     def _column(self, name: str) -> Column:
         column = self._columns.get(name)
         if column is None:
-            column = Column(array("q"), array("d"))
+            column = Column()
             if len(self._columns) < MAX_COLUMNS:
                 self._columns[name] = column
         return column

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.client.resources import Event
-from ftkit.dashboard.job_details import details_of, training_of
+from ftkit.dashboard.job_details import details_of, newest_messages, training_of
 from ftkit.dashboard.respond import page, respond
 from ftkit.report.charts import TONES, Run, charts_of
 from ftkit.report.job_page import SCRIPTS, STYLES, JobDetails, page_values
@@ -40,7 +40,7 @@ MAX_RUNS = len(TONES)
 
 
 class View(Struct, frozen=True):
-    """What a request for the page selects.
+    """Selection of a request for the page.
 
     Attributes:
         others: Ids of other jobs in the charts.
@@ -96,13 +96,13 @@ def _charts(request: Request) -> Response:
     ids = View.read(request, job.id).others
     others = (service.database.get(JobObject, id, tenant) for id in ids)
     jobs = [job, *filter(None, others)]
-    trainings = [training_of(service, each) for each in jobs]
+    trainings = [training_of(service, member) for member in jobs]
     version = " ".join(f"{details.job.status} {read.version}" for details, read in trainings)
     if request.query_params.get("version") == version:
         return Response(status_code=204, headers=NOT_STORED)
     runs = [
-        Run(_short_name(each), details.metrics, details.steps_per_epoch)
-        for each, (details, _) in zip(jobs, trainings, strict=True)
+        Run(_short_name(member), details.metrics, details.steps_per_epoch)
+        for member, (details, _) in zip(jobs, trainings, strict=True)
     ]
     is_over = all(details.job.is_over for details, _ in trainings)
     charts = {"version": version, "isOver": is_over, "charts": charts_of(runs, POINTS)}
@@ -151,12 +151,13 @@ def _values(request: Request) -> dict[str, Any]:
 
 def _events(service: Service, job: JobObject, view: View) -> tuple[list[Event], str]:
     """Return a page of events, newest first, and the id of the last one if there are older ones."""
-    equal = {} if view.kind == "all" else {"$.type": "message"}
-    is_known = view.before and service.database.get(EventObject, view.before, job.tenant)
-    after = view.before if is_known else ""
-    query = PageQuery(parent=job.id, after=after, limit=EVENTS, equal=equal)
-    rows, has_more = service.database.page(EventObject, job.tenant, query)
-    events = [Event.read(json.loads(row)) for row in rows]
+    if view.kind == "all":
+        is_known = view.before and service.database.get(EventObject, view.before, job.tenant)
+        query = PageQuery(parent=job.id, after=view.before if is_known else "", limit=EVENTS)
+        rows, has_more = service.database.page(EventObject, job.tenant, query)
+        events = [Event.read(json.loads(row)) for row in rows]
+    else:
+        events, has_more = newest_messages(service, job, view.before, EVENTS)
     return events, events[-1].id if has_more else ""
 
 

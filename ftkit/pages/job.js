@@ -47,15 +47,21 @@
   if (root?.dataset.charts) poll(root.dataset.charts, '');
   else if (root) show(JSON.parse(document.getElementById('charts-data').textContent));
 
+  if (typeof htmx === 'undefined') return;  /* a page in a file, which does not change */
+
   /* What the reader has opened stays open when the page is updated. */
-  document.addEventListener('htmx:before:morph:attr', event => {
-    if (event.detail.attrName === 'open') event.preventDefault();
+  htmx.config.morphIgnore.push('open');
+
+  const silent = 'The service does not answer. Is it still running?';
+  document.addEventListener('htmx:error', () => ftkit.say(silent, 'bad'));
+  document.addEventListener('htmx:after:request', () => {
+    if (document.getElementById('message').textContent === silent) ftkit.say('');
   });
-  /* A login that has ended redirects to its form, which is no part of this page. */
   document.addEventListener('htmx:before:swap', event => {
-    if (event.detail.ctx.response?.raw?.redirected) {
-      event.preventDefault();
-      location.reload();
-    }
+    const { raw, status } = event.detail.ctx.response ?? {};
+    /* A login that has ended redirects to its form, which is no part of this page. */
+    if (!raw?.redirected && status < 400) return;
+    event.preventDefault();
+    location.reload();
   });
 })();

@@ -280,15 +280,15 @@ def _text(value: Any) -> str:
 
 def _data_rows(details: JobDetails) -> Iterator[dict[str, str]]:
     for file in details.files:
-        known = [f"{file.size:,} bytes"] if file.size is not None else []
+        facts = [f"{file.size:,} bytes"] if file.size is not None else []
         if file.kind == "training" and details.examples:
-            known = [plural(details.examples, "example"), f"{details.format} format", *known]
+            facts = [plural(details.examples, "example"), f"{details.format} format", *facts]
         yield {
             "kind": file.kind,
             "name": (file.name or file.id)[:TEXT_LENGTH],
             "id": file.id[:TEXT_LENGTH],
             "link": file.link,
-            "details": ", ".join([*known, *filter(None, [file.note])]),
+            "details": ", ".join([*facts, *filter(None, [file.note])]),
         }
 
 
