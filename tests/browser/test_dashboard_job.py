@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftkit.server.objects import JobObject
+from ftkit.client.resources import Checkpoint, Event, Job
+from ftkit.dashboard.job_metrics import JobMetrics
+from ftkit.report.job_page import DataFile, JobDetails, render_job_page
+from ftkit.server.objects import CheckpointObject, EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, looks
 from support.local_server import LocalServer
 from support.stored_jobs import StoredJobs
+from support.training import CITY_DATA, method_with, start_job
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -188,3 +193,51 @@ def test_a_service_that_ends_and_returns_is_told(page: Page, tmp_path: Path) -> 
         visit(page, server, f"/jobs/{id}")
         server.stop()
         page.get_by_text("The service does not answer.").wait_for()
+
+
+def test_the_page_of_a_file_looks_right(page: Page, stored: StoredJobs, tmp_path: Path) -> None:
+    id = running_job(stored)
+    job = stored.database.get(JobObject, id)
+    assert job
+    metrics = JobMetrics()
+    metrics.update(stored.database, job)
+    rows = [event.public() for event in stored.database.children(EventObject, id)]
+    checkpoints = stored.database.children(CheckpointObject, id)
+    details = JobDetails(
+        job=Job.read(job.public()),
+        now=datetime.datetime.now(datetime.UTC),
+        metrics=metrics,
+        total_steps=80,
+        events=[Event.read(row) for row in rows if row["type"] == "message"] * 20,
+        checkpoints=[Checkpoint.read(checkpoint.public()) for checkpoint in checkpoints],
+        files=[DataFile("training", job.training_file, "marv.jsonl", 1234)],
+        cost="about $3.00",
+        cost_note="$3.00 per million tokens",
+    )
+    path = tmp_path / "job.html"
+    path.write_text(render_job_page(details, ["OpenAI, read on 2026-11-22"]), "utf-8")
+    page.goto(path.as_uri())
+    page.locator("canvas").nth(1).wait_for()
+    looks(page, "job-file")
+    page.get_by_role("button", name="Next").click()
+    assert page.locator(".events li:visible").count() == 30
+
+
+def test_a_job_is_watched_while_it_trains(page: Page, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    with LocalServer(tmp_path / "data") as server, server.client() as client:
+        job = start_job(
+            client, validation=CITY_DATA, method=method_with(n_epochs=30, batch_size=2)
+        ).id
+        visit(page, server, f"/jobs/{job}")
+        page.get_by_text("The model is being trained.").wait_for(timeout=90_000)
+        page.locator("canvas").first.wait_for(timeout=60_000)
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Resume").click(timeout=60_000)
+        page.get_by_text("The model is ready.").wait_for(timeout=300_000)
+        page.get_by_role("link", name="Try the model", exact=True).wait_for()
+        assert page.locator("#checkpoints tbody tr").count() == 3
+        legend = page.locator(".u-legend").first.inner_text()
+        assert "training" in legend
+        assert "validation" in legend
+        looks(page, "job-trained")
