@@ -9,6 +9,7 @@ from msgspec import Struct
 from ftkit._text import money
 from ftkit.archive.read import ArchivedJob
 from ftkit.catalog import Catalog, Offer, Price, base_model
+from ftkit.client.resources import Job
 from ftkit.jobs.metrics import TRAIN, VALID, Metrics
 
 MAX_TOKENS = 10**15
@@ -42,9 +43,9 @@ class JobFigures(Struct, frozen=True):
 def figures_of(archived: ArchivedJob, catalog: Catalog) -> JobFigures:
     """Return the figures of a job, with the prices and dates of the catalog."""
     metrics = archived.metrics()
-    model = catalog.models.get(base_model(archived.job.model))
-    offer = model.providers.get(archived.archive.provider, Offer()) if model else Offer()
-    cost, cost_note = _cost(archived, offer)
+    provider = archived.archive.provider
+    offer = _offer(archived.job, provider, catalog)
+    cost, cost_note = cost_of(archived.job, provider, catalog)
     served_until, source = _served_until(archived, offer)
     return JobFigures(
         archived=archived,
@@ -58,9 +59,24 @@ def figures_of(archived: ArchivedJob, catalog: Catalog) -> JobFigures:
     )
 
 
-def _cost(archived: ArchivedJob, offer: Offer) -> tuple[float | None, str]:
-    """Return the cost at the latest price before the job was created, and a note on that price."""
-    tokens, month = archived.job.trained_tokens, day_of(archived.job.created_at)[:7]
+def _offer(job: Job, provider: str, catalog: Catalog) -> Offer:
+    model = catalog.models.get(base_model(job.model))
+    return model.providers.get(provider, Offer()) if model else Offer()
+
+
+def cost_of(job: Job, provider: str, catalog: Catalog) -> tuple[float | None, str]:
+    """Return the cost of a job at the latest price before its creation, and a note on that price.
+
+    Args:
+        job: The job.
+        provider: Name of its provider.
+        catalog: Catalog with the prices.
+
+    Returns:
+        The cost in US dollars, or None if it is unknown; and the note, or "".
+    """
+    offer = _offer(job, provider, catalog)
+    tokens, month = job.trained_tokens, day_of(job.created_at)[:7]
     if tokens is None or abs(tokens) >= MAX_TOKENS or not offer.training:
         return None, ""
     earlier: list[Price] = [price for price in offer.training if price.as_of <= month]

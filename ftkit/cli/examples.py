@@ -116,6 +116,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ftkit jobs metrics ftjob-abc123",
         "ftkit jobs metrics ftjob-abc123 --plot losses.html",
     ),
+    "ftkit jobs open": (
+        "ftkit jobs open ftjob-abc123",
+        "ftkit jobs open ftjob-abc123 --archive old-account --html job.html",
+    ),
     "ftkit jobs doctor": (
         "ftkit jobs doctor ftjob-abc123",
         "ftkit jobs doctor ftjob-abc123 --output json",

@@ -17,6 +17,7 @@ from ftkit.cli.connection import (
     recording_ids,
 )
 from ftkit.cli.follow import event_line, follow_job
+from ftkit.cli.jobs_open import open_
 from ftkit.cli.options import (
     Group,
     Status,
@@ -65,6 +66,9 @@ def jobs() -> None:
 
 def _job_row(job: Job) -> tuple[str, ...]:
     return job.id, job.status, format_minute(job.created_at), job.fine_tuned_model or job.model
+
+
+jobs.add_command(open_)
 
 
 @jobs.command("list")

@@ -19,6 +19,7 @@ FILES = {
     "vendor/uPlot.css": "text/css",
     "charts.js": "text/javascript",
     "dashboard.js": "text/javascript",
+    "job.js": "text/javascript",
     "lists.js": "text/javascript",
     "playground.js": "text/javascript",
     "vendor/htmx.js": "text/javascript",

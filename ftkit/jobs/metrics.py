@@ -6,9 +6,9 @@ import base64
 import binascii
 import contextlib
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from msgspec import Struct
 
@@ -38,6 +38,19 @@ MAX_EVENTS = 200_000
 
 MAX_VALUE = 1e307
 """Values from here on are not plotted: their differences may be infinite."""
+
+
+class MetricSeries(Protocol):
+    """Metrics by step, such as `Metrics`."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns, among them "step"."""
+        ...
+
+    def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
+        """Return steps and plottable values of the first of the columns that has any."""
+        ...
 
 
 class Metrics(Struct, frozen=True):
@@ -204,7 +217,7 @@ def job_metrics(client: Client, job: Job) -> Metrics:
     )
 
 
-def assess(metrics: Metrics) -> Verdict:
+def assess(metrics: MetricSeries) -> Verdict:
     """Return the best step by validation loss, and the step from which the model overfits."""
     validation = metrics.series(VALID)
     if not validation:

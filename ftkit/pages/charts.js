@@ -112,10 +112,14 @@ const ftkitChart = (() => {
     }
 
     update(data) {
-      const isSame = data.series.length === this.data.series.length;
+      const names = ({ series }) => JSON.stringify(series.map(({ name }) => name));
+      const isSame = names(data) === names(this.data), { min, max } = this.plot.scales.x;
+      const zoom = this.isZoomed() ? { min, max } : null;
       this.data = data;
-      if (isSame) this.plot.setData(this.columns(), !this.isZoomed());
+      this.epochs.parentElement.hidden = !data.x.perEpoch;
+      if (isSame) this.plot.setData(this.columns(), !zoom);
       else this.draw();
+      if (zoom) this.plot.setScale('x', zoom);
     }
 
     isZoomed() {

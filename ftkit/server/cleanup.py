@@ -42,11 +42,14 @@ from ftkit.server.objects import (
 def remove_job_data(database: Database, folder: Folder, id: str) -> None:
     """Remove what a finished job no longer needs: all of its files but its adapters and its logs.
 
-    Nothing happens if the job is unfinished. A process of the job that still runs may write more,
-    so call it again when that has ended.
+    Of a job that was deleted, everything is removed. Nothing happens if the job is unfinished. A
+    process of the job that still runs may write more, so call it again when that has ended.
     """
     job = database.get(JobObject, id)
-    if job is None or job.status not in FINAL:
+    if job is None:
+        remove(folder.job(id))
+        return
+    if job.status not in FINAL:
         return
     steps = {model.step for model in database.matching(ModelObject, job=id)}
     folder.remove_from_job(id, keep=_needed_names(folder, id, steps))

@@ -309,6 +309,12 @@ class Database:
         with self.transaction() as connection:
             connection.execute("DELETE FROM things WHERE kind = ? AND id = ?", (type.kind, id))
 
+    def remove_children(self, type: type[StoredObject], parent: str, tenant: str) -> None:
+        """Remove the tenant's objects of a type that belong to another."""
+        query = "DELETE FROM things WHERE kind = ? AND tenant = ? AND parent = ?"
+        with self.transaction() as connection:
+            connection.execute(query, (type.kind, tenant, parent))
+
     def count(self, type: type[StoredObject], tenant: str, *statuses: str) -> int:
         """Return the number of a tenant's objects, or of those with one of these statuses."""
         query = "SELECT count(*) FROM things WHERE kind = ? AND tenant = ?"

@@ -18,11 +18,7 @@ import msgspec
 
 from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
-from ftkit.server.errors import (
-    ConflictError,
-    InvalidRequestError,
-    MissingObjectError,
-)
+from ftkit.server.errors import ConflictError, InvalidRequestError, MissingObjectError
 from ftkit.server.integrations import check_wandb
 from ftkit.server.job_limits import DEFAULT_LIMITS, TenantLimits, check_job_count, check_pauses
 from ftkit.server.models import ModelRef, ModelRegistry
@@ -148,6 +144,7 @@ def _new_job(
         from_step=model.step,
         hashes={name: file.sha256 for name, file in files.items()},
         names={name: file.filename for name, file in files.items()},
+        requested=msgspec.to_builtins(hyperparameters),
         priority=priority,
         rank=priority,
     )
@@ -174,9 +171,8 @@ def add_event(
         key: Identity of the event among those of the job: adding it again has no effect. Empty
             for an event that is always added.
     """
-    id = f"ftevent-{_digest(job, key) if key else new_id('')}"
     event = EventObject(
-        id=id,
+        id=event_id(job, key),
         tenant=tenant,
         parent=job,
         level=level,
@@ -185,6 +181,11 @@ def add_event(
         data=data or {},
     )
     return database.add(event)
+
+
+def event_id(job: str, key: str) -> str:
+    """Return the id of the event of a job with that key, or a new one without a key."""
+    return f"ftevent-{_digest(job, key) if key else new_id('')}"
 
 
 def _digest(job: str, key: str | int) -> str:
@@ -350,7 +351,7 @@ def _remove_old_checkpoints(database: Database, job: str, limit: int) -> list[in
     old = [
         checkpoint
         for checkpoint in checkpoints[:-limit]
-        if not _find_user(database, job, checkpoint.step_number)
+        if not find_user(database, job, checkpoint.step_number)
     ]
     for checkpoint in old:
         database.remove(CheckpointObject, checkpoint.id)
@@ -381,7 +382,7 @@ def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject
         names = [name, *(checkpoint.fine_tuned_model_checkpoint for checkpoint in checkpoints)]
         models = list(filter(None, (database.get(ModelObject, name) for name in names)))
         for model in models:
-            user = _find_user(database, model.job, model.step)
+            user = find_user(database, model.job, model.step)
             if user:
                 message = f"The job {user} is training on {model.id}."
                 raise ConflictError(message, "model", "model_in_use")
@@ -391,7 +392,7 @@ def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject
     return models
 
 
-def _find_user(database: Database, job: str, step: int) -> str | None:
+def find_user(database: Database, job: str, step: int) -> str | None:
     """Return the id of an unfinished job that starts from that adapter, or None."""
     users = database.matching(JobObject, *UNFINISHED, from_job=job, from_step=step)
     return users[0].id if users else None

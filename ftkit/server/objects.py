@@ -204,6 +204,7 @@ class JobObject(StoredObject, kw_only=True):
         hashes: SHA-256 of the `training` file, and of the `validation` file if there is one.
         names: Names of these files.
         valid: True once the files have been validated.
+        requested: Hyperparameters of the request; {} for jobs of earlier versions.
         recipe: `Recipe` of the base model at the creation of the job, as a JSON object.
         format: Format of the training file, "" until it has been validated.
         examples: Number of training examples, 0 until the file has been validated.
@@ -228,6 +229,7 @@ class JobObject(StoredObject, kw_only=True):
         "handle",
         "files",
         "names",
+        "requested",
         "recipe",
         "valid",
         "format",
@@ -271,6 +273,7 @@ class JobObject(StoredObject, kw_only=True):
     handle: str = ""
     hashes: dict[str, str] = field(name="files")
     names: dict[str, str]
+    requested: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
     valid: bool = False
     format: str = ""

@@ -58,6 +58,9 @@ from ftkit.server.results import results_csv
 BEAT_SECONDS = 0.25
 """Seconds between the beats of a process on the machine of the service."""
 
+STARTED = "Fine-tuning job started"
+"""Message of the event when a training process begins."""
+
 TRAINING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses of a job that is being trained. One that is pausing may finish before it can pause."""
 
@@ -248,8 +251,7 @@ class DatabaseReports:
         """Report that training starts. Repeating it has no effect for a remote attempt."""
         is_remote = self._token_hash is not None
         with self._writing("queued", *TRAINING):
-            message = "Fine-tuning job started"
-            begins = transition(self._database, self._id, ("queued",), "running", message)
+            begins = transition(self._database, self._id, ("queued",), "running", STARTED)
             if not begins and not is_remote:
                 return None
             job = self._job()

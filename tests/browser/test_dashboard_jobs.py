@@ -12,7 +12,7 @@ from ftkit.server.database import Database
 from ftkit.server.objects import JobError, JobObject, now
 from support.browser import HOSTILE_TEXTS, looks
 from support.local_server import LocalServer
-from support.stored_jobs import store_job, store_losses
+from support.listed_jobs import store_job, store_losses
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ftkit.jobs.metrics import Metrics
-from ftkit.report.metrics_page import MAX_POINTS, MAX_ROWS, render_metrics_html
+from ftkit.report.charts import MAX_POINTS
+from ftkit.report.metrics_page import MAX_ROWS, render_metrics_html
 from support.browser import HOSTILE_TEXTS, looks
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ftkit.server.database import Database
 from ftkit.server.job_search import MAX_EVENTS, SAMPLES, JobQuery, find_jobs, read_progress
 from ftkit.server.objects import EventObject, JobError, now
 from support.browser import HOSTILE_TEXTS, TagCollector
-from support.stored_jobs import copy_events, store_job, store_losses
+from support.listed_jobs import copy_events, store_job, store_losses
 
 SECONDS = 0.3
 """Maximum time of a page with 1,000 jobs and 100,000 events."""

@@ -1,88 +1,155 @@
-"""Jobs with events in the database of a service, without training."""
+"""Jobs in the database of a local server as training leaves them, without the training."""
 
 from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+from ftkit.server import lifecycle
 from ftkit.server.database import Database
+from ftkit.server.folder import Folder
+from ftkit.server.lifecycle import tuned_name
 from ftkit.server.objects import (
-    FINAL,
     EventObject,
+    FileObject,
     JobHyperparameters,
     JobMethod,
     JobObject,
     new_id,
-    now,
 )
 from support.models import SMOKE
 
-EPOCHS = 3
+CREATED = 1_780_000_000
+"""Unix time at which the jobs are created."""
 
 
-def store_job(database: Database, **changes: Any) -> JobObject:
-    """Store a job of the local tenant, which succeeded."""
-    hyperparameters = JobHyperparameters(
-        n_epochs=EPOCHS, batch_size=4, learning_rate_multiplier=1.0
-    )
-    fields: dict[str, Any] = {
-        "tenant": "local",
-        "model": SMOKE,
-        "status": "succeeded",
-        "training_file": new_id("file-"),
-        "validation_file": None,
-        "hyperparameters": hyperparameters,
-        "user_provided_suffix": None,
-        "seed": 1,
-        "metadata": {},
-        "method": JobMethod.of("supervised", hyperparameters),
-        "base": SMOKE,
-        "hashes": {"training": "0" * 64},
-        "names": {"training": "data.jsonl"},
-        **changes,
-    }
-    if fields["status"] in FINAL:
-        fields.setdefault("finished_at", fields.get("created_at", now()) + 90)
-    job = JobObject(**fields)
-    with database.transaction():
-        database.add(job)
-    return job
+class StoredJobs:
+    """The database and the folder of a server, which may run, to put jobs into.
 
+    Use it in a `with` block, which closes the database.
+    """
 
-def store_losses(
-    database: Database, job: JobObject, steps: int, total: int, scale: float = 2.0
-) -> None:
-    """Store an event for each step of a job, and a validation at each tenth if it has a file for it."""
-    with database.transaction():
-        for step in range(1, steps + 1):
-            loss = scale * math.exp(-3 * step / total) + 0.1
-            _store(database, job, step, total, "train_loss", loss)
-            if job.validation_file and step % 10 == 0:
-                _store(database, job, step, total, "valid_loss", loss + 0.2)
+    def __init__(self, root: Path, tenant: str = "local") -> None:
+        self.database, self.folder = Database(root / "service.db"), Folder(root)
+        self.tenant = tenant
 
+    def __enter__(self) -> StoredJobs:
+        return self
 
-def copy_events(database: Database, source: JobObject, *jobs: JobObject) -> None:
-    """Copy the events of a job to others, in turns, as of jobs that run at the same time."""
-    statement = """
-INSERT INTO things (kind, id, tenant, parent, shown, kept)
-SELECT events.kind, events.id || jobs.id, events.tenant, jobs.id, events.shown, events.kept
-FROM things AS events JOIN things AS jobs
-WHERE events.parent = ? AND jobs.kind = 'job' AND jobs.id IN (SELECT value FROM json_each(?))
-ORDER BY events.seq, jobs.seq"""
-    with database.transaction() as connection:
-        connection.execute(statement, (source.id, json.dumps([job.id for job in jobs])))
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
 
+    def add_file(self, content: bytes, name: str = "marv.jsonl") -> FileObject:
+        """Add a file for training."""
+        blob = self.folder.keep_bytes(content)
+        file = FileObject(
+            tenant=self.tenant,
+            bytes=blob.size,
+            filename=name,
+            purpose="fine-tune",
+            sha256=blob.sha256,
+        )
+        self.database.add(file)
+        return file
 
-def _store(
-    database: Database, job: JobObject, step: int, total: int, name: str, loss: float
-) -> None:
-    event = EventObject(
-        id=new_id("ftevent-"),
-        tenant=job.tenant,
-        parent=job.id,
-        message=f"Step {step}/{total}: {name}={loss:.2f}",
-        type="metrics",
-        data={"step": step, "total_steps": total, name: loss},
-    )
-    database.add(event)
+    def add_job(self, *, status: Any = "succeeded", method: str = "supervised", **more: Any) -> str:
+        """Add a job with a training file, and return its id."""
+        file = self.add_file(b"{}\n")
+        requested = JobHyperparameters(
+            n_epochs="auto", batch_size="auto", learning_rate_multiplier=2.0
+        )
+        resolved = JobHyperparameters(n_epochs=4, batch_size=2, learning_rate_multiplier=2.0)
+        if method == "dpo":
+            requested.beta, resolved.beta = "auto", 0.1
+        fields: dict[str, Any] = {
+            "created_at": CREATED,
+            "model": SMOKE,
+            "base": SMOKE,
+            "training_file": file.id,
+            "validation_file": None,
+            "user_provided_suffix": "marv",
+            "seed": 7,
+            "metadata": None,
+            "hyperparameters": resolved,
+            "method": JobMethod.of(method, resolved),
+            "requested": {
+                name: getattr(requested, name)
+                for name in ("n_epochs", "batch_size", "learning_rate_multiplier")
+            },
+            "hashes": {"training": file.sha256},
+            "names": {"training": file.filename},
+            "valid": True,
+            "format": "chat" if method == "supervised" else "preference",
+            "examples": 20,
+            "finished_at": CREATED + 180
+            if status in ("succeeded", "failed", "cancelled")
+            else None,
+        }
+        job = JobObject(tenant=self.tenant, status=status, **{**fields, **more})
+        self.database.add(job)
+        return job.id
+
+    def add_steps(self, id: str, first: int, last: int, total: int, **names: float) -> None:
+        """Add the metrics of steps, with a validation at every tenth step.
+
+        Args:
+            id: Id of the job.
+            first: First step.
+            last: Last step.
+            total: Number of steps of the training.
+            **names: Offsets of more metrics, by their names without "train_" and "valid_".
+        """
+        with self.database.transaction():
+            for step in range(first, last + 1):
+                loss = 0.4 + 2.1 * math.exp(-4 * step / total) + 0.08 * math.sin(1.7 * step)
+                more = {f"train_{name}": offset + loss for name, offset in names.items()}
+                self.add_metrics(id, step, total, train_loss=loss, **more)
+                if step % 10 == 0:
+                    more = {f"valid_{name}": offset + loss for name, offset in names.items()}
+                    self.add_metrics(id, step, total, valid_loss=loss + 0.15, **more)
+
+    def add_metrics(self, id: str, step: int, total: int, **metrics: float) -> None:
+        """Add an event with metrics."""
+        name, value = next(iter(metrics.items()))
+        kind = "training" if name.startswith("train") else "validation"
+        self.database.add(
+            EventObject(
+                id=new_id("ftevent-"),
+                tenant=self.tenant,
+                parent=id,
+                created_at=CREATED + step,
+                message=f"Step {step}/{total}: {kind} loss={value:.2f}",
+                type="metrics",
+                data={"step": step, "total_steps": total, **metrics},
+            )
+        )
+
+    def add_message(self, id: str, message: str, level: str = "info", key: str = "") -> None:
+        """Add an event with a message."""
+        lifecycle.add_event(self.database, id, self.tenant, message, level, key=key)
+
+    def add_model(self, id: str, step: int, is_last: bool = True, **metrics: float) -> str:
+        """Add an adapter with its checkpoint, and the model of the job if it is the last one."""
+        job = self.database.get(JobObject, id)
+        assert job
+        adapter = self.folder.adapter(id, step)
+        adapter.mkdir(parents=True)
+        config = {"base_model_name_or_path": job.base, "r": 8}
+        (adapter / "adapter_config.json").write_text(json.dumps(config))
+        (adapter / "adapter_model.safetensors").write_bytes(b"weights of " + str(step).encode())
+        lifecycle.add_checkpoint(self.database, job, step, metrics, 100)
+        if not is_last:
+            return tuned_name(job, step)
+        name = tuned_name(job)
+        lifecycle.add_model(self.database, job, name, step)
+        self.database.change(JobObject, id, lambda job: setattr(job, "fine_tuned_model", name))
+        return name
+
+    def write_log(self, id: str, text: str) -> Path:
+        """Write the log of a job."""
+        path = self.folder.log(id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ftkit.server.bodies import MAX_METADATA, JobBody
 from ftkit.server.cleanup import remove_job_data
 from ftkit.server.context import get_context, read_json
+from ftkit.server.downloads import read_file
 from ftkit.server.errors import InvalidRequestError, missing_object
+from ftkit.server.job_deletion import delete_job
 from ftkit.server.lifecycle import ACTIONS, apply_action, create_job
-from ftkit.server.objects import CheckpointObject, EventObject, JobObject
+from ftkit.server.objects import CheckpointObject, EventObject, JobObject, deletion
 from ftkit.server.paging import PageSize, list_response, object_response
 from ftkit.server.responses import json_response
 
@@ -58,6 +60,28 @@ async def act(request: Request) -> Response:
     return json_response(job.public())
 
 
+async def delete(request: Request) -> Response:
+    """Delete a finished job, with its events, checkpoints, models, log and result files."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    await run_in_threadpool(delete_job, service.database, service.folder, id, tenant)
+    service.relay.wake()
+    return json_response(deletion(id, "fine_tuning.job"))
+
+
+async def read_log(request: Request) -> Response:
+    """Return the output of the last process of a job, as far as it is written."""
+    service, tenant = get_context(request)
+    job = service.database.require(JobObject, request.path_params["id"], tenant)
+    path = service.folder.log(job.id)
+    try:
+        size = (await run_in_threadpool(path.stat)).st_size
+    except FileNotFoundError:
+        raise missing_object("log", job.id) from None
+    headers = {"x-content-type-options": "nosniff"}
+    return StreamingResponse(read_file(path, size), media_type="text/plain", headers=headers)
+
+
 async def list_events(request: Request) -> Response:
     """List the events of a job."""
     return _list_children(request, EventObject, PageSize())
@@ -80,6 +104,8 @@ ROUTES = [
     Route("/v1/fine_tuning/jobs", create, methods=["POST"]),
     Route("/v1/fine_tuning/jobs", list_jobs),
     Route("/v1/fine_tuning/jobs/{id}", retrieve),
+    Route("/v1/fine_tuning/jobs/{id}", delete, methods=["DELETE"]),
+    Route("/v1/fine_tuning/jobs/{id}/log", read_log),
     Route("/v1/fine_tuning/jobs/{id}/{action}", act, methods=["POST"]),
     Route("/v1/fine_tuning/jobs/{id}/events", list_events),
     Route("/v1/fine_tuning/jobs/{id}/checkpoints", list_checkpoints),

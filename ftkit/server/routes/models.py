@@ -6,12 +6,13 @@ import json
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ftkit.server.cleanup import remove_adapters
 from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
+from ftkit.server.downloads import ADAPTER_FILES, is_complete, zip_adapter
 from ftkit.server.errors import MissingObjectError, missing_object
 from ftkit.server.lifecycle import delete_model
 from ftkit.server.model_headers import base_header
@@ -20,9 +21,6 @@ from ftkit.server.responses import encoded_response, json_response
 
 MAX_MODELS = 10_000
 """Maximum number of fine-tuned models in the list."""
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""Files of an adapter, as PEFT names them."""
 
 
 async def list_models(request: Request) -> Response:
@@ -35,8 +33,11 @@ async def list_models(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """Return a fine-tuned model or a base model."""
+    return _retrieve(request, request.path_params["id"])
+
+
+def _retrieve(request: Request, id: str) -> Response:
     service, tenant = get_context(request)
-    id = request.path_params["id"]
     tuned = service.database.encoded(ModelObject, id, tenant)
     if tuned:
         return encoded_response(tuned)
@@ -71,8 +72,27 @@ async def adapter(request: Request) -> Response:
     return FileResponse(path, headers=base_header(model.base))
 
 
+async def adapter_archive(request: Request) -> Response:
+    """Return the adapter of a fine-tuned model as a zip archive."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    if not id.startswith("ft:"):
+        return _retrieve(request, f"{id}/adapter")  # a base model may have this name
+    model = service.database.require(ModelObject, id, tenant)
+    path = service.folder.adapter(model.job, model.step)
+    if not await run_in_threadpool(is_complete, path):
+        raise missing_object("adapter", id, "model", "model_not_found")
+    name = f"{model.job}-step-{model.step}.zip"
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "x-ftkit-base": quote(model.base, safe="/:"),
+    }
+    return StreamingResponse(zip_adapter(path), media_type="application/zip", headers=headers)
+
+
 ROUTES = [
     Route("/v1/models", list_models),
+    Route("/v1/models/{id:path}/adapter", adapter_archive),
     Route("/v1/models/{id:path}", retrieve),
     Route("/v1/models/{id:path}", delete, methods=["DELETE"]),
     Route("/v1/adapters/{file}/{id:path}", adapter),
