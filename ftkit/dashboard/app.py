@@ -7,12 +7,15 @@ Pages only read. What they offer to do, the browser requests from the API (`dash
 
 from __future__ import annotations
 
-from ftkit.dashboard import jobs_page, login, static
+from ftkit.dashboard import files_page, jobs_page, login, new_page, prepare_page, static
 from ftkit.server.web_pages import WebPages
 
 DASHBOARD = WebPages(
     routes=[
         *jobs_page.ROUTES,
+        *files_page.ROUTES,
+        *prepare_page.ROUTES,
+        *new_page.ROUTES,
         *login.ROUTES,
         *static.ROUTES,
     ],

@@ -20,6 +20,8 @@ FILES = {
     "charts.js": "text/javascript",
     "dashboard.js": "text/javascript",
     "lists.js": "text/javascript",
+    "new_job.js": "text/javascript",
+    "upload.js": "text/javascript",
     "vendor/htmx.js": "text/javascript",
     "vendor/uPlot.js": "text/javascript",
 }
