@@ -13,6 +13,7 @@ from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, shell_join
 from ftkit.cli.command import Command
 from ftkit.cli.preparing import LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
+from ftkit.prepare.convert.column_names import likely_column
 from ftkit.prepare.file_formats import convert_command
 
 if TYPE_CHECKING:
@@ -28,30 +29,6 @@ WRITTEN = (
 
 SHORTCUTS = ("user", "assistant", "system", "system_text")
 """Keys of a mapping with an option of their own."""
-
-SYSTEM_COLUMNS = frozenset(
-    (
-        *("system", "systemprompt", "systemmessage", "systemtext", "developer"),
-        *("instruction", "instructions", "anweisung", "anweisungen", "hinweis", "hinweise"),
-    )
-)
-"""Names of columns that may hold system messages, as letters of the lower case."""
-
-USER_COLUMNS = frozenset(
-    (
-        *("question", "frage", "prompt", "user", "query", "input", "instruction", "request"),
-        *("pregunta", "domanda", "vraag", "pergunta"),
-    )
-)
-"""Names of columns that hold messages of the user, as letters of the lower case."""
-
-ASSISTANT_COLUMNS = frozenset(
-    (
-        *("answer", "antwort", "response", "assistant", "reply", "output", "completion"),
-        *("respuesta", "réponse", "risposta", "antwoord", "resposta"),
-    )
-)
-"""Names of columns that hold messages of the assistant, as letters of the lower case."""
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: values were lost, rows were rejected, or none is left, "
@@ -183,20 +160,12 @@ def _advice(audit: Audit, to: str, fields: dict[str, Any]) -> str:
     names = join_names(map(repr, columns), EXCERPT_LENGTH)
     reason = f"column {names} is not used" if len(columns) == 1 else f"columns {names} are not used"
     advice = f"use --on-loss allow to leave {'it' if len(columns) == 1 else 'them'} out"
-    system = next(filter(_is_system_column, columns), None)
+    system = likely_column("system", columns)
     can_map = bool(fields) or [role for role, _ in audit.columns] == ["user", "assistant"]
     if system is not None and can_map and fields.keys().isdisjoint(("system", "system_text")):
         others = "" if fields else _detected_names(audit)
         advice = f"add {others}--system {quote_argument(system)}, or {advice}"
     return f"{reason}; {advice}"
-
-
-def _is_system_column(name: str) -> bool:
-    return _letters(name) in SYSTEM_COLUMNS
-
-
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalpha, name.casefold()))
 
 
 def _detected_names(audit: Audit) -> str:
@@ -211,8 +180,7 @@ def _example(file: str, to: str, texts: Sequence[str], repeated: Mapping[str, An
     """
     if len(texts) < len(("user", "assistant")):
         return ""
-    user = next((text for text in texts if _letters(text) in USER_COLUMNS), None)
-    assistant = next((text for text in texts if _letters(text) in ASSISTANT_COLUMNS), None)
+    user, assistant = likely_column("user", texts), likely_column("assistant", texts)
     columns = {"user": user or "COL", "assistant": assistant or "COL"}
     options = columns | {name: str(value) for name, value in repeated.items() if value}
     advice = ", for example" if user and assistant else "; replace COL by the names of your columns"

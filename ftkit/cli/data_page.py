@@ -10,73 +10,24 @@ import msgspec
 from ftkit._text import plural
 from ftkit.cli.inputs import progress
 from ftkit.cli.pages import command_line, origin
-from ftkit.errors import FtkitError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.estimation.estimate import Terms
     from ftkit.estimation.quote import Quote
+    from ftkit.report.data_collection import Collector
     from ftkit.report.data_page import FileData
     from ftkit.report.data_verdict import Verdict
     from ftkit.summary import FileReport, Report
-    from ftkit.validation.survey import Detect
 
 
-class Collector:
-    """Collects what a report says about files, each with two more reads of its file."""
+def new_collector(terms: Terms, models: Sequence[str], workers: int | None) -> Collector:
+    """Return a collector of the data of files, with a progress bar."""
+    from ftkit.report.data_collection import Collector
 
-    def __init__(self, terms: Terms, models: Sequence[str], workers: int | None) -> None:
-        self._terms = terms
-        self._models = models
-        self._workers = workers
-        self._detect = _detector()
+    def reading(path: str) -> Any:
+        return progress([path], quiet=False, action="reading")
 
-    def collect(self, report: FileReport, name: str, share: float = 1.0) -> FileData:
-        """Return what a report says about a file.
-
-        Args:
-            report: Result of the validation, with the path to read.
-            name: Name to show for the file.
-            share: Share of the excerpts that the file may have.
-        """
-        from ftkit.estimation.quote import quote_with_stats
-        from ftkit.report.data_page import FileData, excerpts, group_lines, lines_to_show
-        from ftkit.validation.survey import read_lines, survey
-
-        path = report.file
-        data = FileData(msgspec.structs.replace(report, file=name))
-        chosen = lines_to_show(report, share)
-        if report.format:
-            try:
-                data.quote, data.stats = quote_with_stats(
-                    path, self._models, self._terms, report.format, workers=self._workers
-                )
-            except FtkitError as error:
-                data.note = str(error).replace(path, name)
-            duplicates = ("duplicate-example", "duplicate-conflict")
-            with progress([path], quiet=False, action="reading") as advance:
-                data.survey = survey(
-                    path,
-                    report.format,
-                    examples=report.examples,
-                    detect=self._detect,
-                    has_duplicates=not report.counts.keys().isdisjoint(duplicates),
-                    progress=advance,
-                )
-            chosen = group_lines(data.survey) | chosen
-        else:
-            data.note = "The file has no format that can be trained on."
-        data.examples = excerpts(read_lines(path), chosen)
-        return data
-
-
-def _detector() -> Detect | None:
-    """Return the language detector, or None if it is not installed."""
-    from ftkit.prepare.filter.filter import language_detector
-
-    try:
-        return language_detector()
-    except UsageError:
-        return None
+    return Collector(terms, models, workers, reading)
 
 
 def page_of_validation(

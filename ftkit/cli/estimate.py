@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ftkit.cli.data_page import Collector, page_of_estimate
+from ftkit.cli.data_page import new_collector, page_of_estimate
 from ftkit.cli.inputs import FORMATS, one_file, progress
 from ftkit.cli.options import (
     Configured,
@@ -184,7 +184,9 @@ def _page(
     terms = Terms(
         with_others(catalog, provider, models), today, provider, counting=options["counting"]
     )
-    return page_of_estimate(Collector(terms, models, workers).collect(report.files[0], name), quote)
+    return page_of_estimate(
+        new_collector(terms, models, workers).collect(report.files[0], name), quote
+    )
 
 
 def _rename(quote: Quote, name: str) -> Quote:

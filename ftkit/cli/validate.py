@@ -11,7 +11,7 @@ from click.core import ParameterSource as Source
 
 from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
-from ftkit.cli.data_page import Collector, page_of_validation
+from ftkit.cli.data_page import new_collector, page_of_validation
 from ftkit.cli.inputs import FORMATS, input_files, progress
 from ftkit.cli.options import (
     AllConfigured,
@@ -176,7 +176,7 @@ def _page(report: Report, names: dict[str, str], catalog: Catalog, options: dict
     models = [options["model"]] if options["model"] else []
     provider = options["provider"]
     terms = Terms(with_others(catalog, provider, models), datetime.date.today(), provider)
-    collector = Collector(terms, models, options["workers"])
+    collector = new_collector(terms, models, options["workers"])
     return page_of_validation(report, names, collector, _fix_options())
 
 

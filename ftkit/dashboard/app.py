@@ -7,13 +7,26 @@ Pages only read. What they offer to do, the browser requests from the API (`dash
 
 from __future__ import annotations
 
-from ftkit.dashboard import devices_page, job_page, jobs_page, login, playground_page, static
+from ftkit.dashboard import (
+    devices_page,
+    files_page,
+    job_page,
+    jobs_page,
+    login,
+    new_page,
+    playground_page,
+    prepare_page,
+    static,
+)
 from ftkit.server.web_pages import WebPages
 
 DASHBOARD = WebPages(
     routes=[
         *jobs_page.ROUTES,
         *job_page.ROUTES,
+        *files_page.ROUTES,
+        *prepare_page.ROUTES,
+        *new_page.ROUTES,
         *login.ROUTES,
         *playground_page.ROUTES,
         *devices_page.ROUTES,

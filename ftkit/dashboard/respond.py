@@ -44,7 +44,13 @@ class Place(Struct, frozen=True):
     path: str
 
 
-NAVIGATION = (Place("Jobs", "/"), Place("Playground", "/playground"), Place("Devices", "/devices"))
+NAVIGATION = (
+    Place("Jobs", "/"),
+    Place("New job", "/new"),
+    Place("Files", "/files"),
+    Place("Playground", "/playground"),
+    Place("Devices", "/devices"),
+)
 """The pages in the navigation."""
 
 
@@ -84,13 +90,21 @@ def respond(
 
 def page(endpoint: Endpoint) -> Endpoint:
     """Decorate the endpoint of a page: errors of the service become pages."""
+    return _explaining(endpoint, "error")
 
+
+def fragment(endpoint: Endpoint) -> Endpoint:
+    """Decorate the endpoint of a part of a page: errors of the service replace the part."""
+    return _explaining(endpoint, "problem")
+
+
+def _explaining(endpoint: Endpoint, template: str) -> Endpoint:
     @wraps(endpoint)
     async def respond_or_explain(request: Request) -> Response:
         try:
             return await endpoint(request)
         except ServiceError as error:
             status = error_status(error)
-            return respond(request, "error", status=status, title="Not shown", message=str(error))
+            return respond(request, template, status=status, title="Not shown", message=str(error))
 
     return respond_or_explain

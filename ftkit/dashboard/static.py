@@ -21,7 +21,9 @@ FILES = {
     "dashboard.js": "text/javascript",
     "job.js": "text/javascript",
     "lists.js": "text/javascript",
+    "new_job.js": "text/javascript",
     "playground.js": "text/javascript",
+    "upload.js": "text/javascript",
     "vendor/htmx.js": "text/javascript",
     "vendor/uPlot.js": "text/javascript",
 }

@@ -7,6 +7,7 @@ scripts, identified by their SHA-256.
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit._atomic import atomic_replace
-from ftkit._text import money, plural, printable
+from ftkit._text import format_minute, money, plural, printable, ranges
 from ftkit._version import __version__
 from ftkit.errors import FileError, os_error_message
 
@@ -60,17 +61,21 @@ def render_page(
     from markupsafe import Markup
 
     style_texts, script_texts = [read(name) for name in (STYLE, *styles)], list(map(read, scripts))
-    policy = POLICY.format(
-        styles=" ".join(map(_hash, style_texts)),
-        scripts=" ".join(map(_hash, script_texts)) or "'none'",
-    )
     page = environment().get_template(template)
     return page.render(
-        policy=Markup(policy),  # noqa: S704 # it consists of hashes
+        policy=Markup(page_policy(scripts, styles)),  # noqa: S704 # it consists of hashes
         styles=list(map(Markup, style_texts)),  # files of the package, like the scripts
         scripts=list(map(Markup, script_texts)),
         version=__version__,
         **values,
+    )
+
+
+def page_policy(scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> str:
+    """Return the Content-Security-Policy of a self-contained page; see `render_page`."""
+    return POLICY.format(
+        styles=" ".join(_hash(read(name)) for name in (STYLE, *styles)),
+        scripts=" ".join(_hash(read(name)) for name in scripts) or "'none'",
     )
 
 
@@ -115,8 +120,10 @@ def environment() -> Environment:
         "code": _code,
         "count": "{:,}".format,
         "data": _data,
+        "minute": _minute,
         "money": money,
         "plural": plural,
+        "ranges": ranges,
     }
     return templates
 
@@ -142,6 +149,11 @@ def _code(text: str) -> Any:
         return visible(text)
     pieces = (f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))
     return Markup("".join(pieces))  # noqa: S704 # it is escaped
+
+
+def _minute(time: int) -> str:
+    """Return a Unix time in seconds as UTC, to the minute."""
+    return f"{format_minute(datetime.datetime.fromtimestamp(time, datetime.UTC))} UTC"
 
 
 def _data(value: Any) -> Any:

@@ -46,6 +46,9 @@ At 0, a rule has its number of findings and none of them.
 OPEN_RULES = 3
 """Number of rules whose findings are shown at first."""
 
+SCRIPTS = (LISTS,)
+"""Scripts of a report."""
+
 Purpose = Literal["validate", "estimate"]
 
 
@@ -160,7 +163,7 @@ def render_data_page(heading: Heading, files: Sequence[FileData], others: int = 
     for scale in SCALES:
         page = render_page(
             "data.html",
-            scripts=(LISTS,),
+            scripts=SCRIPTS,
             heading=heading,
             title=heading.verdict.title,
             files=[_file(file, scale / len(files)) for file in files],

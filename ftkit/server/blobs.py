@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftkit.server.database import Database
-from ftkit.server.folder import Folder
+from ftkit.server.folder import Folder, remove
 from ftkit.server.objects import FileObject, JobObject, JobStatus
 
 BEFORE_LINKS: tuple[JobStatus, ...] = ("validating_files", "paused")
@@ -11,9 +11,15 @@ BEFORE_LINKS: tuple[JobStatus, ...] = ("validating_files", "paused")
 
 
 def remove_unused_blob(database: Database, folder: Folder, sha256: str) -> None:
-    """Remove a blob, unless a file has it or a job still has to link it."""
+    """Remove a blob, unless a file has it or a job still has to link it.
+
+    The results of its checks are removed unless a file has it.
+    """
     with database.transaction():
-        if not database.exists(FileObject, sha256=sha256) and not _is_needed(database, sha256):
+        if database.exists(FileObject, sha256=sha256):
+            return
+        remove(folder.checks_of(sha256))
+        if not _is_needed(database, sha256):
             folder.blob(sha256).unlink(missing_ok=True)
 
 

@@ -91,7 +91,7 @@ def collect_garbage(database: Database, folder: Folder) -> None:
     Nothing else may use the folder. Files with names that are not the service's are left alone.
     """
     _collect_job_data(database, folder)
-    _collect_blobs(database, folder.blobs)
+    _collect_blobs(database, folder)
     _collect_parts(database, folder.parts)
     remove_expired(database, folder)
 
@@ -125,11 +125,11 @@ def _collect_parts(database: Database, parts: Path) -> None:
             remove(path)
 
 
-def _collect_blobs(database: Database, blobs: Path) -> None:
-    """Remove blobs that no file has and no job is going to read."""
-    needed = {file.sha256 for file in database.all(FileObject)}
-    for job in jobs_needing_blobs(database):
-        needed |= set(job.hashes.values())
-    for path in blobs.glob("??/*"):
-        if BLOB_NAME.fullmatch(path.name) and path.name not in needed:
-            remove(path)
+def _collect_blobs(database: Database, folder: Folder) -> None:
+    """Remove blobs that no file has and no job is going to read, and results of other checks."""
+    files = {file.sha256 for file in database.all(FileObject)}
+    needed = files.union(*(job.hashes.values() for job in jobs_needing_blobs(database)))
+    for parent, names in ((folder.blobs, needed), (folder.checks, files)):
+        for path in parent.glob("??/*"):
+            if BLOB_NAME.fullmatch(path.name) and path.name not in names:
+                remove(path)

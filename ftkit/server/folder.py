@@ -9,6 +9,7 @@ generate.log          output of the last process for completions
 blobs/ab/abcd...      contents of files, by SHA-256
 parts/PART            parts of uploads that are not complete
 jobs/JOB/             training data, checkpoints and adapters of a job
+checks/ab/abcd.../    results of checks of a content, such as its findings, by its SHA-256
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ftkit._local import ANNOUNCEMENT
 from ftkit._private import make_private_folder, open_private
 from ftkit.server.storage import Allowance, Disk, StorageLimits
 
-FOLDERS = ("blobs", "parts", "jobs")
+FOLDERS = ("blobs", "parts", "jobs", "checks")
 """Folders in the data folder."""
 
 DATABASE, LOCK = "service.db", "service.lock"
@@ -44,8 +45,8 @@ FILES = ("service.*", ANNOUNCEMENT, COMPLETIONS_LOG)
 BLOB_NAME = re.compile("[0-9a-f]{64}")
 """Name of a blob."""
 
-PART_NAME = re.compile("(part_|new-)[A-Za-z0-9]+")
-"""Name of a part of an upload, or of a file that is being written."""
+PART_NAME = re.compile("(part_|new-)[A-Za-z0-9]+([.-][a-z.-]+)?")
+"""Name of a part of an upload, or of a file that is being written, perhaps with a suffix."""
 
 JOB_NAME = re.compile("ftjob-[A-Za-z0-9]+")
 """Name of the folder of a job."""
@@ -75,14 +76,15 @@ class Folder:
         limits: Limits on its disk space.
 
     Attributes:
-        blobs, parts, jobs: Its folders.
+        blobs, parts, jobs, checks: Its folders.
         disk: Disk that the folder is on.
     """
 
     def __init__(self, root: Path, limits: StorageLimits | None = None) -> None:
         self.root = root.absolute()
-        self.blobs, self.parts, self.jobs = (self.root / name for name in FOLDERS)
-        for path in (self.blobs, self.parts, self.jobs):
+        folders = [self.root / name for name in FOLDERS]
+        self.blobs, self.parts, self.jobs, self.checks = folders
+        for path in folders:
             make_private_folder(path)
         self.disk = Disk(self.root, limits or StorageLimits())
 
@@ -119,6 +121,10 @@ class Folder:
     def blob(self, sha256: str) -> Path:
         """Return the path of a blob."""
         return self.blobs / sha256[:2] / sha256
+
+    def checks_of(self, sha256: str) -> Path:
+        """Return the folder with the results of checks of a content, if there are any."""
+        return self.checks / sha256[:2] / sha256
 
     def part(self, id: str) -> Path:
         """Return the path of a part of an upload."""

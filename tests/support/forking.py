@@ -27,6 +27,8 @@ from ftkit._local import RUN_MODULE
 
 WORKER = "ftkit.server.worker"
 
+CHECK = "ftkit.dashboard.check_process"
+
 PR_SET_CHILD_SUBREAPER = 36
 """Option of Linux's `prctl`: orphans among the descendants become children of this process."""
 
@@ -138,14 +140,19 @@ class ForkedPopen(subprocess.Popen[bytes]):
 
 
 def fork_workers(*task: str) -> None:
-    """Have this process, which has one thread, fork workers of the local service, or those of a task."""
-    command = [*RUN_MODULE, WORKER, *task]
+    """Have this process, which has one thread, fork workers of the local service, or those of a task.
+
+    Without a task, it forks the processes that check files, too.
+    """
+    commands = [[*RUN_MODULE, WORKER, *task]]
+    if not task:
+        commands.append([*RUN_MODULE, CHECK])
 
     class Popen(ForkedPopen):
         fork_server = ForkServer.split()
 
         def _execute_child(self, *arguments: Any) -> None:
-            forked = list(arguments[0])[: len(command)] == command
+            forked = any(list(arguments[0])[: len(start)] == start for start in commands)
             (super() if forked else super(ForkedPopen, self))._execute_child(*arguments)
 
     subprocess.Popen = Popen  # type: ignore[misc]

@@ -1,0 +1,189 @@
+"""Conversion of a stored file to chat examples, and safe fixes of its examples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from ftkit._private import open_private
+from ftkit._text import plural
+from ftkit.dashboard.check_results import DATA, Prepared
+from ftkit.dataset.inputs import open_source
+from ftkit.errors import FtkitError, UsageError
+from ftkit.prepare import prepared
+from ftkit.prepare.audit import Audit, Entry
+from ftkit.prepare.convert.column_names import COLUMNS, likely_column
+from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.convert.detection import UnknownShapeError
+from ftkit.prepare.file_formats import read_file
+from ftkit.prepare.file_formats.base import MissingOptionError, ReadOptions
+from ftkit.prepare.fix.fix import fix
+from ftkit.report.excerpts import Example, excerpt_of
+from ftkit.report.prepare import LABELS
+
+MAX_BYTES = 64 << 20
+"""Maximum size of a file that is converted or fixed, and of the result."""
+
+PREVIEW = 3
+"""Number of examples that are shown."""
+
+FIRST_ROWS = 100
+"""Number of rows whose keys are the columns to choose from."""
+
+MAX_COLUMNS, COLUMN_LENGTH = 200, 120
+"""Maximum number of columns, and of characters of the name of one that can be chosen."""
+
+MAX_NOTES, NOTE_LENGTH = 20, 300
+"""Maximum number of notes, and of characters of one."""
+
+PLACES = 3
+"""Number of places that are named for each reason."""
+
+CHOOSE = "Choose the columns that hold the messages."
+"""Problem of a file whose columns are not known to be messages."""
+
+
+def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepared:
+    """Convert the rows of a file to chat examples, and write these unless there is a problem.
+
+    Args:
+        path: The file.
+        output: Beginning of the names of the files to write.
+        arguments: The `suffix` that the name of the file had; the columns of the `user`, the
+            `assistant` and the `system` messages, if they were chosen; and options of the reader.
+    """
+    link = output.with_name(f"{output.name}-source{arguments['suffix']}")
+    try:
+        os.link(path, link)
+    except OSError:
+        shutil.copyfile(path, link)
+    reading = ReadOptions(
+        **{name: arguments[name] for name in ReadOptions.__struct_fields__ if arguments.get(name)}
+    )
+    fields = {role: arguments[role] for role in COLUMNS if arguments.get(role)}
+    try:
+        columns = _columns(link, reading)
+        try:
+            rows = convert(
+                str(link), to="chat", field=fields or None, on_loss="allow", reading=reading
+            )
+            result = _write(rows, output)
+        except UnknownShapeError as error:
+            return _to_choose(error, columns)
+        detected = dict(rows.audit.columns) | fields
+        title = next(iter(rows.audit.titles.values()), "JSON Lines")
+        return _described(result, title, columns, detected)
+    except MissingOptionError as error:
+        problem = f"{error.problem[:1].upper()}{error.problem[1:]}."
+        return Prepared(problem=problem, option=error.option, value=error.value)
+    except FtkitError as error:
+        problem = str(error).replace(str(link), "the file")
+        return Prepared(problem=problem, columns=_known_columns(link, reading), chosen=fields)
+    finally:
+        link.unlink()
+
+
+def fix_file(path: Path, output: Path, _: dict[str, Any]) -> Prepared:
+    """Fix the examples of a file with safe fixes, and write them.
+
+    Args:
+        path: The file.
+        output: Beginning of the names of the files to write.
+    """
+    return _write(fix(str(path), provider="local"), output)
+
+
+def _described(
+    result: Prepared, title: str, columns: tuple[str, ...], chosen: dict[str, str]
+) -> Prepared:
+    if not result.problem and not result.written:
+        problem = "No row became an example; choose other columns, or see the notes below."
+        return replace(result, title=title, columns=columns, chosen=chosen, problem=problem)
+    return replace(result, title=title, columns=columns, chosen=chosen)
+
+
+def _to_choose(error: UnknownShapeError, columns: tuple[str, ...]) -> Prepared:
+    """Return the result for rows in no known format, with a guess for each role."""
+    names = [name for name in error.texts if name in columns]
+    if not names:
+        return Prepared(problem=str(error).partition("; set `from_`")[0])
+    guesses = {role: likely_column(role, names) for role in ("user", "assistant")}
+    chosen = {role: name for role, name in guesses.items() if name}
+    return Prepared(problem=CHOOSE, columns=columns, chosen=chosen)
+
+
+def _columns(link: Path, reading: ReadOptions) -> tuple[str, ...]:
+    """Return the keys of the first rows, which can be chosen as columns.
+
+    Raises:
+        FtkitError: The file cannot be read.
+    """
+    rows = read_file(open_source(str(link), "file"), Audit(), reading)
+    keys = dict.fromkeys(
+        key
+        for row in islice(rows, FIRST_ROWS)
+        if isinstance(row.value, dict)
+        for key in row.value
+        if len(key) <= COLUMN_LENGTH and not key.startswith("$")
+    )
+    return tuple(keys)[:MAX_COLUMNS]
+
+
+def _known_columns(link: Path, reading: ReadOptions) -> tuple[str, ...]:
+    """Return the columns, or nothing if the file cannot be read."""
+    try:
+        return _columns(link, reading)
+    except FtkitError:
+        return ()
+
+
+def _write(rows: prepared.Prepared, output: Path) -> Prepared:
+    """Write prepared rows, and return the result."""
+    preview: list[Example] = []
+    size = 0
+    with open_private(output.with_name(output.name + DATA)) as file:
+        for number, row in enumerate(rows.rows(), 1):
+            line = row.encode()
+            size += len(line) + 1
+            if size > MAX_BYTES:
+                raise UsageError(
+                    f"The result has more than {MAX_BYTES >> 20} MB; split the file first."
+                )
+            file.write(line + b"\n")
+            if number <= PREVIEW:
+                preview.append(excerpt_of(line, number, []))
+    audit = rows.audit
+    return Prepared(
+        read=audit.read,
+        written=audit.written,
+        bytes=size,
+        notes=tuple(_notes(audit)),
+        preview=tuple(preview),
+    )
+
+
+def _notes(audit: Audit) -> Iterator[str]:
+    """Yield what was changed or left out, by reason, with the first places."""
+    for (effect, step, reason), count in islice(audit.counts.items(), MAX_NOTES):
+        entries = (
+            entry
+            for entry in audit.entries
+            if (entry.effect, entry.step, entry.reason) == (effect, step, reason)
+        )
+        places = ", ".join(map(_place, islice(entries, PLACES)))
+        more = ", …" if count > PLACES else ""
+        yield f"{LABELS[effect]}: {reason}: {count:,} ({places}{more})"[:NOTE_LENGTH]
+    if len(audit.counts) > MAX_NOTES:
+        yield f"and {plural(len(audit.counts) - MAX_NOTES, 'more reason')}"
+
+
+def _place(entry: Entry) -> str:
+    origin = entry.origin
+    place = f"line {origin.line:,}" if origin.line else f"row {origin.row:,}"
+    return f"{place} {entry.pointer}".rstrip()
