@@ -41,6 +41,7 @@ from ftkit.server.objects import (
     StoredObject,
 )
 from ftkit.server.scheduling import Capacity
+from ftkit.server.waiting import count_before
 
 PROCESSES = (1, 2, 4, 8)
 """Numbers of processes that write at a time."""
@@ -210,7 +211,7 @@ def operations(
     yield "add an event", lambda: add_event(database, last.id, last.tenant, "Step 1/2")
     yield (
         "position of the last job of the queue",
-        lambda: database.count_before(last, "queued", 0, 1_000),
+        lambda: count_before(database, last, 1_000),
     )
     yield "poll: choose the next job, and store the turn", lambda: free.take({}, ())
     yield "poll: reasons of waiting jobs, once a second", explain

@@ -16,6 +16,7 @@ from ftkit.server.job_search import Progress, read_progress
 from ftkit.server.lifecycle import ACTIONS
 from ftkit.server.objects import FINAL, JobObject
 from ftkit.server.scheduling import MAX_POSITION, explain_position
+from ftkit.server.waiting import count_before
 
 TONES = {
     "succeeded": "good",
@@ -147,7 +148,7 @@ class JobRows:
             return ""
         if job.wait_reason:
             return f"waits: {job.wait_reason}"
-        before = self._database.count_before(job, "queued", job.rank, MAX_POSITION)
+        before = count_before(self._database, job, MAX_POSITION)
         return f"waits: {explain_position(before)}" if before else ""
 
 

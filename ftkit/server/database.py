@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,43 +46,6 @@ CREATE INDEX IF NOT EXISTS things_in_queue ON things (
 CREATE INDEX IF NOT EXISTS things_by_expiry ON things (kind, json_extract(shown, '$.expires_at'));
 """
 """Tables and indexes. `things_by_status` is an index of earlier versions."""
-
-FIRST_IN_QUEUE = f"""
-WITH RECURSIVE tenants (name) AS (
-    SELECT min(tenant) FROM things WHERE kind = :kind AND status = :status
-    UNION ALL
-    SELECT (
-        SELECT min(tenant) FROM things
-        WHERE kind = :kind AND status = :status AND tenant > tenants.name
-    ) FROM tenants WHERE tenants.name IS NOT NULL
-), firsts (seq) AS (
-    SELECT (
-        SELECT seq FROM things
-        WHERE kind = :kind AND status = :status AND tenant = tenants.name
-        AND id NOT IN (SELECT value FROM json_each(:excluded))
-        ORDER BY {RANK} DESC, seq LIMIT 1
-    ) FROM tenants WHERE tenants.name IS NOT NULL
-)
-SELECT id, tenant, {RANK}, seq FROM firsts JOIN things USING (seq)
-"""
-"""First object of each tenant in a queue.
-
-Each step is a search of the index (a loose index scan), so the time does not depend on the number
-of objects.
-"""
-
-BEFORE_IN_QUEUE = f"""
-SELECT count(*) FROM (
-    SELECT 1 FROM things
-    WHERE kind = :kind AND status = :status AND tenant = :tenant AND {RANK} > :rank
-    UNION ALL
-    SELECT 1 FROM things
-    WHERE kind = :kind AND status = :status AND tenant = :tenant AND {RANK} = :rank
-    AND seq < (SELECT seq FROM things WHERE kind = :kind AND id = :id)
-    LIMIT :limit
-)
-"""
-"""Number of objects before another in the queue of its tenant, up to a limit."""
 
 BUSY_SECONDS = 30
 """Seconds to wait for another process that writes."""
@@ -206,38 +169,6 @@ class Database:
             f" AND status IN ({_placeholders(statuses)}) ORDER BY seq"
         )
         return dict(self._connection().execute(query, (type.kind, *statuses)))
-
-    def first_in_queue(
-        self, type: type[StoredObject], status: str, excluded: Collection[str]
-    ) -> list[tuple[str, str, int, int]]:
-        """Return the first object of each tenant with that status, in the order of the tenants.
-
-        It is the oldest of those with the tenant's highest `rank`, which is an internal field.
-
-        Args:
-            type: Type of the objects.
-            status: Status of the objects.
-            excluded: Ids of objects to skip.
-
-        Returns:
-            For each object its id, tenant and rank, and its number in the order of creation.
-        """
-        values = {"kind": type.kind, "status": status, "excluded": json.dumps(list(excluded))}
-        return self._connection().execute(FIRST_IN_QUEUE, values).fetchall()
-
-    def count_before(self, value: StoredObject, status: str, rank: int, limit: int) -> int:
-        """Return the number of objects before another in the queue of its tenant.
-
-        Args:
-            value: Object with that status and rank.
-            status: Status of the objects.
-            rank: Rank of the object.
-            limit: Number at which counting ends.
-        """
-        id = value.public()["id"]
-        values = {"kind": value.kind, "id": id, "tenant": value.tenant}
-        values |= {"status": status, "rank": rank, "limit": limit}
-        return int(self._connection().execute(BEFORE_IN_QUEUE, values).fetchone()[0])
 
     def expired(self, type: type[T], time: int) -> list[T]:
         """Return the objects of all tenants that expire at that Unix time or earlier."""

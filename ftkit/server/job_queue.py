@@ -14,6 +14,7 @@ from ftkit.server.lifecycle import add_event
 from ftkit.server.objects import JobObject, JobStatus, TurnObject
 from ftkit.server.runner import RunnerUnavailableError
 from ftkit.server.scheduling import Capacity, WaitingJob, choose_job, explain_wait
+from ftkit.server.waiting import first_in_queue
 
 EXPLAIN_SECONDS = 1.0
 """Seconds between two checks of the reasons why jobs wait."""
@@ -140,7 +141,7 @@ class JobQueue:
 
     def _waiting(self, excluded: Collection[str]) -> list[WaitingJob]:
         """Return the first waiting job of each tenant."""
-        rows = self._database.first_in_queue(JobObject, self._status, excluded)
+        rows = first_in_queue(self._database, self._status, excluded)
         return [WaitingJob(*row) for row in rows]
 
 

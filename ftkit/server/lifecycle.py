@@ -37,6 +37,7 @@ from ftkit.server.objects import (
     now,
 )
 from ftkit.server.scheduling import MAX_POSITION, explain_position, read_priority
+from ftkit.server.waiting import count_before
 
 Action = Literal["cancel", "pause", "resume"]
 
@@ -278,7 +279,7 @@ def add_position(database: Database, job: JobObject) -> None:
     """Add an event with the number of jobs before a queued job, if the tenant has such jobs."""
     if job.status != "queued":
         return
-    before = database.count_before(job, "queued", job.rank, MAX_POSITION)
+    before = count_before(database, job, MAX_POSITION)
     if before:
         add_event(database, job.id, job.tenant, f"The job waits: {explain_position(before)}")
 

@@ -11,8 +11,8 @@ import pytest
 from ftkit.server.database import Database
 from ftkit.server.objects import JobError, JobObject, now
 from support.browser import HOSTILE_TEXTS, looks
-from support.local_server import LocalServer
 from support.listed_jobs import store_job, store_losses
+from support.local_server import LocalServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -24,6 +24,7 @@ from ftkit.server.job_queue import JobQueue
 from ftkit.server.objects import EventObject, JobHyperparameters, JobMethod, JobObject
 from ftkit.server.scheduling import INTERRUPTED, Capacity
 from ftkit.server.supervisor import Supervisor
+from ftkit.server.waiting import count_before, first_in_queue
 from support.local_server import LocalServer
 from support.models import SMOKE
 from support.property_tests import example_count
@@ -277,8 +278,8 @@ def test_the_first_jobs_and_positions_are_those_of_a_sorted_list(
             before = [
                 other for other in ranked if other[0] == tenant and other < (tenant, rank, number)
             ]
-            assert store.count_before(job, "queued", job.rank, 5) == min(len(before), 5)
-        assert store.first_in_queue(JobObject, "queued", excluded) == list(firsts.values())
+            assert count_before(store, job, 5) == min(len(before), 5)
+        assert first_in_queue(store, "queued", excluded) == list(firsts.values())
         store.close()
 
 

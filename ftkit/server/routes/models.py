@@ -85,7 +85,7 @@ async def adapter_archive(request: Request) -> Response:
     name = f"{model.job}-step-{model.step}.zip"
     headers = {
         "content-disposition": f'attachment; filename="{name}"',
-        "x-ftkit-base": quote(model.base, safe="/:"),
+        **base_header(model.base),
     }
     return StreamingResponse(zip_adapter(path), media_type="application/zip", headers=headers)
 
