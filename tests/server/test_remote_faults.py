@@ -7,12 +7,14 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ftkit.server.objects import FINAL
 from support.detached_runner import worker_ids
+from support.local_server import popen_forked
 from support.remote_jobs import RemoteJobs
 
 pytestmark = [
@@ -20,7 +22,8 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs a shell and signals"),
 ]
 
-SEEDS = 50
+SEEDS, SIDE_BY_SIDE = 50, 5
+"""Number of schedules, and of those that run at the same time, since each one mostly waits."""
 
 FAULTS = 4
 """Number of faults of a schedule."""
@@ -74,10 +77,26 @@ ACTIONS: tuple[Callable[[RemoteJobs, random.Random], None], ...] = (
 )
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_job_ends_once_through_random_faults(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", range(0, SEEDS, SIDE_BY_SIDE))
+def test_a_job_ends_once_through_random_faults(first: int, tmp_path: Path) -> None:
+    popen_forked()  # starts the process that forks, once for all threads
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        schedules = {
+            seed: pool.submit(follow_schedule, seed, tmp_path / f"{seed}")
+            for seed in range(first, first + SIDE_BY_SIDE)
+        }
+    failures = {seed: schedule.exception() for seed, schedule in schedules.items()}
+    for seed, failure in failures.items():
+        if failure:
+            failure.add_note(f"seed {seed}")
+            raise failure
+
+
+def follow_schedule(seed: int, folder: Path) -> None:
+    """Run a job through the faults of a seed, and check how it ended."""
+    folder.mkdir()
     rng = random.Random(seed)
-    with RemoteJobs(tmp_path, step_seconds=0.05, lost=rng.choice([0.5, 2, 30])) as jobs:
+    with RemoteJobs(folder, step_seconds=0.05, lost=rng.choice([0.5, 2, 30])) as jobs:
         for _ in range(FAULTS):
             time.sleep(rng.uniform(0, 0.8))
             if jobs.job().status in FINAL:

@@ -22,6 +22,7 @@ from ftkit.archive.manifest import ManifestUpdate, encode_update
 from ftkit.archive.store import ArchiveStore
 from ftkit.archive.sync import sync
 from ftkit.archive.verify import verify
+from ftkit.client import sdk  # noqa: F401 - each forked process would import it
 from ftkit.client.connect import connect
 from ftkit.client.pagination import Page
 

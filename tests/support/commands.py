@@ -8,6 +8,7 @@ about the start or the end of the interpreter, a terminal or a pipe needs `pytho
 from __future__ import annotations
 
 import fcntl
+import functools
 import io
 import os
 import pty
@@ -18,7 +19,7 @@ import tempfile
 import termios
 import threading
 from collections.abc import Mapping
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 CONTEXT = get_context("forkserver")
@@ -40,6 +41,7 @@ def run_ftkit(
             target=_main,
             args=(arguments, {**os.environ, **(env or {})}, os.getcwd(), *map(str, streams)),
         )
+        _start_server()
         process.start()
         process.join(TIMEOUT)
         if process.is_alive():
@@ -66,6 +68,7 @@ def run_ftkit_in_terminal(
     reader.start()
     os.write(main, input)
     try:
+        _start_server()
         process.start()
         process.join(TIMEOUT)
         if process.is_alive():
@@ -78,6 +81,20 @@ def run_ftkit_in_terminal(
     code = process.exitcode
     process.close()
     return subprocess.CompletedProcess(["ftkit", *arguments], code or 0, b"".join(shown).decode())
+
+
+@functools.cache
+def _start_server() -> None:
+    """Start the server that forks, with the module path of this process, which not all versions of Python pass on."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _read_terminal(main: int, shown: list[bytes]) -> None:

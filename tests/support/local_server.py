@@ -180,7 +180,7 @@ class LocalServer:
                     **environment,
                 },
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not (running := find_running(self.folder)):
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -211,7 +211,7 @@ class LocalServer:
         return openai.OpenAI(api_key=key, base_url=self.url, max_retries=0, timeout=60, **more)
 
 
-def wait_for_job(client: openai.OpenAI, job: str, *statuses: str, seconds: float = 120) -> Any:
+def wait_for_job(client: openai.OpenAI, job: str, *statuses: str, seconds: float = 300) -> Any:
     """Return the job once it has one of the statuses."""
     deadline = time.monotonic() + seconds
     while True:

@@ -20,7 +20,7 @@ def worker_processes(folder: Path, task: str, job: str = "") -> list[int]:
 
 def wait_for_worker(folder: Path, task: str, job: str = "") -> int:
     """Return the id of the worker process with that task, once there is one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (pids := worker_processes(folder, task, job)):
         assert time.monotonic() < deadline, task
         time.sleep(0.01)

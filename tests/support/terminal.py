@@ -13,7 +13,7 @@ import sys
 import termios
 from collections.abc import Mapping
 
-TIMEOUT = 60
+TIMEOUT = 180
 """Seconds to wait for more to be shown."""
 
 

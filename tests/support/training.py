@@ -70,7 +70,7 @@ def ask_model(client: openai.OpenAI, model: str, name: str, **more: Any) -> str:
     return response.choices[0].message.content
 
 
-def wait_for_step(client: openai.OpenAI, job: str, step: int, seconds: float = 90) -> None:
+def wait_for_step(client: openai.OpenAI, job: str, step: int, seconds: float = 240) -> None:
     """Wait until the job has reported a training step."""
     deadline = time.monotonic() + seconds
     while not any(text.startswith(f"Step {step}/") for text in event_messages(client, job)):

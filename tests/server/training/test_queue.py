@@ -42,7 +42,7 @@ def start_short(client: openai.OpenAI, priority: int = 0) -> Any:
 
 
 def wait_for_message(client: openai.OpenAI, job: str, message: str, count: int = 1) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while event_messages(client, job).count(message) < count:
         assert time.monotonic() < deadline, event_messages(client, job)
         time.sleep(0.05)

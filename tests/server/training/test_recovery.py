@@ -57,7 +57,7 @@ def test_a_paused_job_resumes_where_it_was_and_learns_as_much(
     job = start_job(client, method=method_with(n_epochs=EPOCHS), seed=3)
     wait_for_step(client, job.id, 5)
     assert client.fine_tuning.jobs.pause(job.id).status == "pausing"
-    wait_for_job(client, job.id, "paused", seconds=20)
+    wait_for_job(client, job.id, "paused")
     assert not worker_processes(local_server.folder, "train", job.id)
     before = len(steps(client, job.id))
     time.sleep(0.5)
@@ -141,7 +141,7 @@ def test_a_server_that_is_killed_goes_on_with_its_jobs(
 ) -> None:
     server, jobs = killed_server
     client = server.client()
-    job = wait_for_job(client, jobs[moment], "succeeded", seconds=240)
+    job = wait_for_job(client, jobs[moment], "succeeded")
     total = job.hyperparameters.n_epochs * 2
     assert steps(client, job.id) == [f"Step {n}/{total}" for n in range(1, total + 1)]
     checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id)

@@ -134,12 +134,12 @@ def test_a_restarted_job_resumes_its_run(tmp_path: Path) -> None:
             server.client(), integrations=[INTEGRATION], method=method_with(n_epochs=20)
         ).id
         wait_for_worker(server.folder, "train")
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not any(text.startswith("Step 8/") for text in event_messages(server.client(), job)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         server.kill()
-        wait_for_end(server.folder, "train", 5)
+        wait_for_end(server.folder, "train", 20)
         server.start(WANDB_MODE="offline")
         wait_for_job(server.client(), job, "succeeded")
         files = run_files(server, job)
