@@ -64,6 +64,11 @@ class RayNodes:
         del self.nodes[node]
         self._ask({"remove": node})
 
+    def workers(self, text: str) -> list[int]:
+        """Return the ids of the workers of its nodes whose title contains a text."""
+        raylets = {*self.nodes.values(), self.head["raylet"]}
+        return [pid for pid in processes(text) if _parent(pid) in raylets]
+
     def _ask(self, question: dict[str, Any] | None = None) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
@@ -109,6 +114,14 @@ def processes(text: str) -> list[int]:
         if text.encode() in words and int(path.parent.name) != os.getpid():
             found.append(int(path.parent.name))
     return found
+
+
+def _parent(pid: int) -> int:
+    """Return the id of the parent of a process, or 0 if the process has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def wait_for_processes(text: str, seconds: float = 60) -> list[int]:
