@@ -252,6 +252,26 @@ def kill_one(nodes: RayNodes, cases: random.Random, is_node: bool) -> None:
         os.kill(cases.choice(found), signal.SIGKILL)
 
 
+def test_a_task_whose_process_dies_each_time_ends_the_command(
+    nodes: RayNodes, large_file: str
+) -> None:
+    with subprocess.Popen(
+        [*VALIDATE, large_file, "--engine", f"ray={nodes.address}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        while process.poll() is None:
+            for worker in nodes.workers(TASK):
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+        output, errors = process.communicate()
+    assert (process.returncode, output) == (2, b"")
+    assert errors == (
+        b"ftkit: a task's worker process died 6 times, maybe for lack of memory; give the nodes "
+        b"fewer processors (ray start --num-cpus)\n"
+    )
+
+
 @pytest.mark.parametrize("process", ["gcs_server", "raylet"])
 def test_the_death_of_the_head_ends_the_command(process: str, large_file: str) -> None:
     with ray_nodes(1) as nodes:
