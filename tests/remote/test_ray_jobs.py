@@ -38,7 +38,7 @@ EPOCHS = 20
 WAIT = 240.0
 """Maximum seconds to wait for something on a busy machine."""
 
-SEEDS, KILLS = 5, 10
+SEEDS, KILLS = 2, 25
 """Number of schedules of kills, and of the kills of each."""
 
 TASK = "train-remote"
