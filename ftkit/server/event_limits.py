@@ -49,10 +49,10 @@ def count_event_bytes(job: JobObject, size: int) -> None:
     Raises:
         InvalidRequestError: The events take more than the job may have.
     """
-    epochs = job.hyperparameters.n_epochs
+    chosen = job.hyperparameters.n_epochs
     # The process has set the number, and the operator's recipe may allow more than the API.
-    most = max(MAX_EPOCHS, job.recipe.get("epochs", 0))
-    epochs = min(epochs, most) if isinstance(epochs, int) else most
+    most: int = max(MAX_EPOCHS, job.recipe.get("epochs", 0))
+    epochs = min(chosen, most) if isinstance(chosen, int) else most
     limit = EVENT_BYTES + STEP_BYTES * job.examples * epochs
     if job.event_bytes + size > limit:
         raise InvalidRequestError(

@@ -27,6 +27,13 @@ def jobs(tmp_path: Path) -> Iterator[RemoteJobs]:
         yield jobs
 
 
+@pytest.fixture
+def held_jobs(tmp_path: Path) -> Iterator[RemoteJobs]:
+    """A service with one job, which trains only 4 of its 12 steps until it is released."""
+    with RemoteJobs(tmp_path, last_step=4) as jobs:
+        yield jobs
+
+
 def test_a_job_is_trained_by_a_process_that_reports_over_http(jobs: RemoteJobs) -> None:
     job = jobs.wait_for("succeeded")
     jobs.check_ended_once()
@@ -49,10 +56,14 @@ def test_a_job_is_trained_by_a_process_that_reports_over_http(jobs: RemoteJobs) 
         time.sleep(0.02)
 
 
-def test_a_process_whose_node_was_taken_for_dead_is_refused_and_ends(jobs: RemoteJobs) -> None:
+def test_a_process_whose_node_was_taken_for_dead_is_refused_and_ends(
+    held_jobs: RemoteJobs,
+) -> None:
+    jobs = held_jobs
     jobs.wait_for_step(4)
     stale = jobs.lose_node()
     assert exit_code(jobs.runner, stale) == STALE_EXIT_CODE
+    jobs.release()
     job = jobs.wait_for("succeeded")
     assert job.attempt == 2
     jobs.check_ended_once()
@@ -61,11 +72,15 @@ def test_a_process_whose_node_was_taken_for_dead_is_refused_and_ends(jobs: Remot
     assert min(jobs.trained_steps(2)) > 3  # it resumed from the state of the first attempt
 
 
-def test_a_stale_process_that_was_frozen_changes_nothing_when_it_goes_on(jobs: RemoteJobs) -> None:
+def test_a_stale_process_that_was_frozen_changes_nothing_when_it_goes_on(
+    held_jobs: RemoteJobs,
+) -> None:
+    jobs = held_jobs
     jobs.wait_for_step(4)
     (pid,) = worker_ids(jobs.runner, jobs.name(1))
     os.kill(pid, signal.SIGSTOP)
     stale = jobs.lose_node()
+    jobs.release()
     jobs.wait_for("succeeded")
     before = [(event.id, event.data) for event in jobs.events()]
     os.kill(pid, signal.SIGCONT)
@@ -75,18 +90,21 @@ def test_a_stale_process_that_was_frozen_changes_nothing_when_it_goes_on(jobs: R
 
 
 def test_a_process_that_loses_the_service_saves_its_state_and_ends(tmp_path: Path) -> None:
-    with RemoteJobs(tmp_path, step_seconds=0.4, lost=0.6) as jobs:
+    with RemoteJobs(tmp_path, last_step=4, lost=0.6) as jobs:
         jobs.wait_for_step(4)
         jobs.proxy.is_cut.set()
         assert exit_code(jobs.runner, jobs.name(1)) == LOST_EXIT_CODE
         saved = max(jobs.trained_steps(1))
         assert saved < STEPS
         jobs.proxy.is_cut.clear()
-        jobs.wait_for("succeeded", seconds=60)
+        jobs.release()
+        jobs.wait_for("succeeded")
         jobs.check_ended_once()
         assert any("could not reach the service" in text for text in jobs.messages())
         trained = [
-            step for number in (1, jobs.job().attempt) for step in jobs.trained_steps(number)
+            step
+            for number in range(1, jobs.job().attempt + 1)
+            for step in jobs.trained_steps(number)
         ]
         assert sorted(trained) == list(range(1, STEPS + 1))  # no step twice
 
@@ -118,31 +136,38 @@ def test_a_process_goes_on_while_the_service_is_restarted(jobs: RemoteJobs) -> N
     assert not any("restarted" in text for text in jobs.messages())
 
 
-def test_a_process_that_ends_while_the_service_is_down_is_replaced(jobs: RemoteJobs) -> None:
+def test_a_process_that_ends_while_the_service_is_down_is_replaced(
+    held_jobs: RemoteJobs,
+) -> None:
+    jobs = held_jobs
     jobs.wait_for_step(4)
     jobs.server.kill()
     jobs.kill_worker()
     exit_code(jobs.runner, jobs.name(1))
+    jobs.release()
     jobs.server.start()
     assert jobs.wait_for("succeeded").attempt == 2
     jobs.check_ended_once()
     assert "The service was restarted; the job continues" in jobs.messages()
 
 
-def test_a_job_is_paused_and_resumed(jobs: RemoteJobs) -> None:
+def test_a_job_is_paused_and_resumed(held_jobs: RemoteJobs) -> None:
+    jobs = held_jobs
     jobs.wait_for_step(4)
     with jobs.client() as client:
         client.fine_tuning.jobs.pause(jobs.id)
         jobs.wait_for("paused")
         assert exit_code(jobs.runner, jobs.name(1)) == 0
         reached = max(jobs.steps())
+        jobs.release()
         client.fine_tuning.jobs.resume(jobs.id)
     jobs.wait_for("succeeded")
     jobs.check_ended_once()
     assert min(jobs.trained_steps(2)) == reached + 1
 
 
-def test_a_job_is_cancelled(jobs: RemoteJobs) -> None:
+def test_a_job_is_cancelled(held_jobs: RemoteJobs) -> None:
+    jobs = held_jobs
     jobs.wait_for_step(2)
     with jobs.client() as client:
         client.fine_tuning.jobs.cancel(jobs.id)

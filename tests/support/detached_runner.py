@@ -118,7 +118,7 @@ def worker_ids(folder: Path, name: str) -> list[int]:
     return [int(pid) for pid in children.stdout.split()]
 
 
-def exit_code(folder: Path, name: str, seconds: float = 20) -> int:
+def exit_code(folder: Path, name: str, seconds: float = 60) -> int:
     """Return the exit code of an attempt, once it has ended."""
     path, deadline = folder / f"{name}.exit", time.monotonic() + seconds
     while not path.exists():

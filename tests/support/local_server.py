@@ -180,7 +180,8 @@ class LocalServer:
                     **environment,
                 },
             )
-        deadline = time.monotonic() + 180
+        # The nodes of a cluster are probed first, which takes up to 150 seconds.
+        deadline = time.monotonic() + (240 if self._settings["cluster"] else 180)
         while not (running := find_running(self.folder)):
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -225,5 +226,6 @@ def wait_for_job(client: openai.OpenAI, job: str, *statuses: str, seconds: float
 
 
 def event_messages(client: openai.OpenAI, job: str) -> list[str]:
-    """The messages of a job's events, oldest first."""
-    return [event.message for event in client.fine_tuning.jobs.list_events(job, limit=100)][::-1]
+    """The messages of all events of a job, oldest first."""
+    page = client.fine_tuning.jobs.list_events(job, limit=100)
+    return [event.message for event in page][::-1]  # which requests further pages

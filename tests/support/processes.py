@@ -18,9 +18,9 @@ def worker_processes(folder: Path, task: str, job: str = "") -> list[int]:
     return [int(pid) for pid in pgrep.stdout.split()]
 
 
-def wait_for_worker(folder: Path, task: str, job: str = "") -> int:
+def wait_for_worker(folder: Path, task: str, job: str = "", seconds: float = 180) -> int:
     """Return the id of the worker process with that task, once there is one."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + seconds
     while not (pids := worker_processes(folder, task, job)):
         assert time.monotonic() < deadline, task
         time.sleep(0.01)

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ MARKER = "FTKIT_TEST_CLUSTER"
 """Environment variable of all processes of a cluster, by which they are found at the end."""
 
 ATTEMPTS = 3
-"""Number of attempts to start the head."""
+"""Number of attempts to start the head or a node."""
 
 MEMORY = 80_000_000
 """Size of the object store of a node in bytes."""
@@ -47,24 +48,22 @@ class Nodes:
             "gcs_server_port": self._ports["gcs"],
             "dashboard_agent_listen_port": 0,
         }
-        for number in range(ATTEMPTS):
-            try:
-                self._cluster = self._cluster_type(initialize_head=True, head_node_args=head)
-                break
-            except Exception:  # a busy machine may need longer than Ray waits
-                if number == ATTEMPTS - 1:
-                    raise
-                traceback.print_exc()
-                kill_marked(os.environ[MARKER])
+
+        def start() -> None:
+            self._cluster = self._cluster_type(initialize_head=True, head_node_args=head)
+
+        _repeat(start, lambda: kill_marked(os.environ[MARKER]))
         return {"url": f"http://{self._cluster.head_node.address_info['webui_url']}"}
 
     def add(self, cpus: int, gpus: int = 0) -> dict[str, Any]:
-        node = self._cluster.add_node(
-            wait=False,
-            num_cpus=cpus,
-            num_gpus=gpus,
-            object_store_memory=MEMORY,
-            dashboard_agent_listen_port=0,
+        node = _repeat(
+            lambda: self._cluster.add_node(
+                wait=False,
+                num_cpus=cpus,
+                num_gpus=gpus,
+                object_store_memory=MEMORY,
+                dashboard_agent_listen_port=0,
+            )
         )
         self._number += 1
         self._nodes[self._number] = node
@@ -80,6 +79,19 @@ class Nodes:
 
     def end(self) -> None:
         kill_marked(os.environ[MARKER])
+
+
+def _repeat(start: Callable[[], Any], clean_up: Callable[[], object] = lambda: None) -> Any:
+    """Return the result of a start, tried again: a busy machine may need longer than Ray waits."""
+    for number in range(ATTEMPTS):
+        try:
+            return start()
+        except Exception:
+            if number == ATTEMPTS - 1:
+                raise
+            traceback.print_exc()
+            clean_up()
+    return None
 
 
 def kill_marked(marker: str) -> None:

@@ -79,8 +79,10 @@ class RayNodes:
 
     def wait_for_workers(self, text: str, seconds: float = 60) -> list[int]:
         """Return the ids of the workers whose title contains a text, once there are any."""
-        pids: list[int] = []
-        _wait_until(lambda: pids.extend(self.workers(text)) or pids, text, seconds)
+        deadline = time.monotonic() + seconds
+        while not (pids := self.workers(text)):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.02)
         return pids
 
     def wait_for_no_worker(self, text: str, seconds: float = 15) -> None:

@@ -35,10 +35,21 @@ TIMING = {"beat": 0.1, "lost": 30.0, "answer": 2.0, "backoff": 0.1}
 class RemoteJobs:
     """A service in `folder`, with one queued job for each of `count`, as a context manager.
 
-    `step_seconds` is the duration of a training step. `runner` is the folder of the processes.
+    `step_seconds` is the duration of a training step. `runner` is the folder of the processes. No step
+    after `last_step` is trained until `release` is called.
     """
 
-    def __init__(self, folder: Path, step_seconds: float = 0.05, count: int = 1, **more: object):
+    def __init__(
+        self,
+        folder: Path,
+        step_seconds: float = 0.05,
+        count: int = 1,
+        last_step: int | None = None,
+        **more: object,
+    ):
+        self._hold = folder / "hold"
+        if last_step is not None:
+            self._hold.write_text(str(last_step))
         self.folder, self.runner = Folder(folder / "data"), folder / "runner"
         self.proxy = ReportProxy(self._port)
         timing = json.dumps({**TIMING, **more})
@@ -89,6 +100,10 @@ class RemoteJobs:
         """Id of the first job."""
         return self.jobs[0]
 
+    def release(self) -> None:
+        """Let all steps be trained."""
+        self._hold.unlink()
+
     def job(self, id: str = "") -> JobObject:
         job = self.database.get(JobObject, id or self.id)
         assert job
@@ -97,7 +112,7 @@ class RemoteJobs:
     def client(self) -> openai.OpenAI:
         return self.server.client()
 
-    def wait_for(self, *statuses: str, id: str = "", seconds: float = 30) -> JobObject:
+    def wait_for(self, *statuses: str, id: str = "", seconds: float = 90) -> JobObject:
         """Return a job once it has one of the statuses."""
         deadline = time.monotonic() + seconds
         while (job := self.job(id)).status not in statuses:
@@ -105,7 +120,7 @@ class RemoteJobs:
             time.sleep(0.02)
         return job
 
-    def wait_for_step(self, step: int, seconds: float = 30) -> None:
+    def wait_for_step(self, step: int, seconds: float = 90) -> None:
         """Wait until the first job has reported a step."""
         deadline = time.monotonic() + seconds
         while max(self.steps(), default=0) < step:

@@ -2,14 +2,17 @@
 
 `python -m support.remote_worker DATA_DIR STEPS STEP_SECONDS TIMING`. Each step has a metrics event,
 every third step is saved, and every sixth one is the end of an epoch. The loss tells the attempt.
+While there is a file `hold` beside DATA_DIR, no step after the number in it is trained.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ftkit.server.adapters import WEIGHTS
@@ -41,7 +44,7 @@ class Training:
         if first and first % EPOCH == 0 and first not in start.published_steps:
             self.reports.publish(first, {"train_loss": self.losses[first]})
         for step in range(first + 1, self.steps + 1):
-            time.sleep(self.seconds)
+            self.wait_to_train(step)
             print("trained", step, flush=True)
             self.losses[step] = step + self.job.attempt / 1000
             self.report(step, self.losses[step])
@@ -51,6 +54,18 @@ class Training:
             if is_pausing:
                 return
         self.reports.succeed(self.steps, 100)
+
+    def wait_to_train(self, step: int) -> None:
+        """Wait as long as a step takes, and while a test holds it, unless the job is to be paused."""
+        time.sleep(self.seconds)
+        while self.last_step() < step and not self.heartbeat.pause.is_set():
+            time.sleep(0.01)
+
+    def last_step(self) -> float:
+        """Return the last step that may be trained now."""
+        with suppress(FileNotFoundError):
+            return int((self.folder.root.parent / "hold").read_text())
+        return math.inf
 
     def resume(self) -> dict[int, float]:
         last = last_checkpoint(self.folder.checkpoints(self.job.id))
