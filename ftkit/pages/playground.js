@@ -179,10 +179,7 @@
     async choose() {
       const isOther = 'other' in this.select.selectedOptions[0].dataset;
       this.other.closest('label').hidden = !isOther;
-      if (isOther && !this.other.value.trim()) {
-        this.other.focus();
-        return;
-      }
+      if (isOther) this.other.focus();
       this.name = isOther ? this.other.value.trim() : this.select.value;
       restart();
       await this.refresh();
@@ -192,7 +189,8 @@
 
     async refresh() {
       if (!this.name) {
-        this.about.replaceChildren(element('p', 'soft', 'One model answers alone.'));
+        const text = this.other.closest('label').hidden ? 'One model answers alone.' : 'Type the name of a model.';
+        this.about.replaceChildren(element('p', 'soft', text));
         return;
       }
       const name = this.name;
@@ -290,9 +288,8 @@
   /* Start a conversation. What is on the page stays there, but is not sent any more. */
   const restart = () => {
     running?.abort();
-    const hasMessages = sides.some(side => side.messages.length);
     for (const side of sides) side.messages = [];
-    if (hasMessages) turns.append(element('li', 'divider soft', 'A new conversation. What is above is not sent any more.'));
+    if (turns.lastElementChild && !turns.lastElementChild.matches('.divider')) turns.append(element('li', 'divider soft', 'A new conversation. What is above is not sent any more.'));
   };
 
   const readParameters = () => {
@@ -314,8 +311,12 @@
   const ask = async () => {
     const text = question.value;
     if (running || !text.trim()) return;
-    const controller = new AbortController(), parameters = readParameters();
     const asked = sides.filter(side => side.name);
+    if (!asked.length) {
+      ftkit.say('Choose a model first.', 'bad');
+      return;
+    }
+    const controller = new AbortController(), parameters = readParameters();
     const answers = element('div', 'answers');
     const role = element('span', 'role', 'user');
     turns.append(element('li', '', element('div', 'turn user', role, element('pre', '', visible(text))), answers));

@@ -241,11 +241,52 @@ def test_another_model_starts_another_conversation(
     assert [len(body["messages"]) for body in bodies] == [1, 1, 1, 1]
     page.get_by_text("What is above is not sent any more.").wait_for()
     page.select_option("[data-side=b] select", label="another name …")
+    page.get_by_text("Type the name of a model.").wait_for()
     page.fill("[data-side=b] [data-name]", "ft:mini::gone")
     page.keyboard.press("Tab")
     page.get_by_text("does not exist").wait_for()
     page.click("#clear")
     assert not page.locator("#turns > li").count()
+
+
+def test_without_a_model_nothing_is_asked(page: Page, service: LocalServer) -> None:
+    page.goto(address(service, f"/playground?model={SMOKE}&against="))
+    page.select_option("[data-side=a] select", label="another name …")
+    ask(page, "say Yes.")
+    page.get_by_text("Choose a model first.").wait_for()
+    assert page.input_value("#question") == "say Yes."
+
+
+def test_the_answers_of_a_conversation_that_has_ended_are_not_sent(
+    page: Page, service: LocalServer, tuned: str
+) -> None:
+    bodies = sent_bodies(page)
+    page.goto(address(service, f"/playground?model={tuned}"))
+    ask(page, "begin The first words")
+    page.get_by_text("The first words", exact=True).nth(1).wait_for()
+    page.select_option("[data-side=b] select", label=SMOKE)
+    wait_until_answered(page)
+    ask(page, "say Yes.")
+    wait_until_answered(page)
+    assert [len(body["messages"]) for body in bodies] == [1, 1, 1, 1]
+
+
+def test_with_keys_the_cookie_of_the_login_authenticates_questions(
+    page: Page, tmp_path: Path
+) -> None:
+    constants = {"inference.RUN_MODULE": RUN_MODULE}
+    with LocalServer(tmp_path / "data", keys=("sk-one",), constants=constants) as server:
+        page.goto(address(server, "/playground"))
+        page.fill("[name=key]", "sk-one")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/playground")
+        ask(page, "say Yes.")
+        wait_until_answered(page)
+        assert answers(page).locator("pre").text_content() == "Yes."
+        page.context.clear_cookies()
+        page.expected_errors.append("401 (Unauthorized)")  # type: ignore[attr-defined]
+        ask(page, "say No.")
+        page.wait_for_url("**/login?next=%2Fplayground")
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
