@@ -45,7 +45,7 @@ class ProcessRow(Struct, frozen=True):
         duration: Time since its start.
         cores: CPU cores in use.
         memory: Main memory.
-        gpu_memory: Memory on GPUs, "" if there is none or if it is not known.
+        gpu_memory: Memory on each GPU that it uses, or "".
     """
 
     name: str
@@ -146,8 +146,8 @@ def _gpu_memory(process: ServiceProcess, gpus: tuple[Gpu, ...]) -> str:
     for number, gpu in enumerate(gpus):
         sizes = [size for pid, size in gpu.processes.items() if pid in process.pids]
         if sizes:
-            known = [size for size in sizes if size is not None]
-            text = format_size(sum(known)) if len(known) == len(sizes) else "size not known"
+            is_unknown = any(size is None for size in sizes)
+            text = "size not known" if is_unknown else format_size(sum(filter(None, sizes)))
             parts.append(f"GPU {number}: {text}")
     return ", ".join(parts)
 

@@ -194,6 +194,10 @@ def test_errors_of_the_api_are_shown_as_they_are(
     assert notes(page) == ["It failed.", without] * 2
     assert badges(page) == ["no answer"] * 2
     looks(page, "playground-error")
+    ask(page, "break The first words")
+    wait_until_answered(page)
+    assert answers(page).locator("pre").all_text_contents() == ["The first words"] * 2
+    assert notes(page) == ["It broke.", without] * 2
 
 
 def test_a_model_that_was_deleted_gets_one_line_and_the_other_answers(

@@ -32,8 +32,8 @@ def answer_requests() -> None:
     """Answer each request, or do what its prompt says.
 
     "wait" gets no answer, "exit" ends the process, "fail CODE" gets an error, "say TEXT" gets the
-    text as its answer, "begin TEXT" the start of one, and "many N" that number of words. Those that
-    wait, and cancellations, are written to the log.
+    text as its answer, "begin TEXT" the start of one, "break TEXT" an error after it, and "many N"
+    that number of words. Those that wait, and cancellations, are written to the log.
     """
     for line in sys.stdin:
         request = json.loads(line)
@@ -45,8 +45,10 @@ def answer_requests() -> None:
             sys.exit()
         if command == "fail":
             _respond(request["id"], error="It failed.", code=rest)
-        elif command == "begin":
+        elif command in ("begin", "break"):
             _respond(request["id"], index=0, text=rest)
+            if command == "break":
+                _respond(request["id"], error="It broke.", code="server_error")
         elif command == "wait":
             print("waiting", file=sys.stderr, flush=True)
         else:
