@@ -2,7 +2,7 @@
 
 `python docs/pictures.py` makes all of them in `docs/pictures`, and `python docs/pictures.py NAME…`
 some. The commands run on a pseudo-terminal beside a copy of the samples. Those that train need the
-extra `local`, those of pages need playwright and Chromium.
+extra `local`, those of pages need playwright and Chromium, those of the dashboard both.
 
 A picture names what it shows: a recording has its text in `desc`, and `pages.json` has a hash of
 each page. `tests/test_pictures.py` compares both with what the commands print today.
@@ -29,10 +29,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
+from urllib.request import urlopen
 
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
+
+from ftkit._local import dashboard_url, find_running
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "pictures"
@@ -64,6 +67,16 @@ class Page:
     file: str
     width: int = 1280
     height: int = 800
+
+
+@dataclass(frozen=True)
+class DashboardPage:
+    """A page of the dashboard after commands that train, in a browser window of that size."""
+
+    commands: tuple[str, ...]
+    path: str = "/"
+    width: int = 1440
+    height: int = 720
 
 
 CHECK = "ftkit validate samples/bad/tool-args-type.jsonl --ignore examples-few"
@@ -112,6 +125,21 @@ PAGE_PICTURES = {
     ),
 }
 """The pages by name."""
+
+SUBMIT = "ftkit submit marv.train.jsonl --provider local --model ftkit/smoke --watch --yes --seed 7"
+VALIDATED = "--validation-file marv.validation.jsonl"
+
+DASHBOARD_PICTURES = {
+    "dashboard": DashboardPage(
+        (
+            SPLIT,
+            f"{SUBMIT} {VALIDATED} --epochs 3 --suffix marv",
+            f"{SUBMIT} {VALIDATED} --epochs 6 --suffix marv-longer",
+            f"{SUBMIT} {VALIDATED} --epochs 6 --lr-multiplier 0.1 --suffix marv-slower",
+        )
+    ),
+}
+"""The pages of the dashboard by name."""
 
 SAME = (
     (r"ftjob-\w{24}", "ftjob-" + "abcdefgh" * 3),
@@ -350,6 +378,27 @@ def write_page(page: Page, folder: Path, environment: dict[str, str]) -> Path:
     return folder / page.file
 
 
+@contextmanager
+def dashboard(page: DashboardPage) -> Iterator[str]:
+    """Run the commands of a page with a service, and yield the address of the page."""
+    with workplace(True) as (folder, environment):
+        for command in page.commands:
+            run(command, folder, environment)
+        running = find_running(folder / "data")
+        assert running
+        yield dashboard_url(running.url, page.path.removeprefix("/"))
+
+
+def dashboard_fingerprint(address: str) -> str:
+    """Return a hash of a page of the dashboard without ids, figures and lines of charts."""
+    with urlopen(address) as response:  # noqa: S310, a page on loopback
+        text = response.read().decode()
+    for pattern, replacement in SAME:
+        text = re.sub(pattern, replacement, text)
+    differing = r'points="[^"]*"|losses from [^"]*|after [^<]*|\?v=\w+|[\d.,:-]+'
+    return hashlib.sha256(re.sub(differing, "", text).encode()).hexdigest()
+
+
 def fingerprint(path: Path) -> str:
     """Return a hash of a page without the days, times and versions in it."""
     text = re.sub(
@@ -358,8 +407,8 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def take(page: Page, path: Path, target: Path) -> None:
-    """Take a screenshot of a page."""
+def take(page: Page | DashboardPage, address: str, target: Path) -> None:
+    """Take a screenshot of the page at an address."""
     from playwright.sync_api import ViewportSize, sync_playwright
 
     chromium = os.environ.get("FTKIT_CHROMIUM") or shutil.which("chromium")
@@ -368,14 +417,14 @@ def take(page: Page, path: Path, target: Path) -> None:
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         size = ViewportSize(width=page.width, height=page.height)
         tab = browser.new_page(viewport=size, color_scheme="light")
-        tab.goto(path.as_uri())
+        tab.goto(address)
         tab.screenshot(path=target)
         browser.close()
 
 
 def main() -> None:
     """Make the pictures that are named, or all."""
-    names = set(sys.argv[1:]) or {*RECORDINGS, *PAGE_PICTURES}
+    names = set(sys.argv[1:]) or {*RECORDINGS, *PAGE_PICTURES, *DASHBOARD_PICTURES}
     FOLDER.mkdir(exist_ok=True)
     for name, lines in record_all(names):
         svg = picture(name, lines, RECORDINGS[name].is_animated)
@@ -385,7 +434,12 @@ def main() -> None:
         for name in sorted(names & set(PAGE_PICTURES)):
             path = write_page(PAGE_PICTURES[name], folder, environment)
             prints[name] = fingerprint(path)
-            take(PAGE_PICTURES[name], path, FOLDER / f"{name}.png")
+            take(PAGE_PICTURES[name], path.as_uri(), FOLDER / f"{name}.png")
+    for name in sorted(names & set(DASHBOARD_PICTURES)):
+        shown = DASHBOARD_PICTURES[name]
+        with dashboard(shown) as address:
+            prints[name] = dashboard_fingerprint(address)
+            take(shown, address, FOLDER / f"{name}.png")
     PAGES.write_text(json.dumps(prints, indent=2, sort_keys=True) + "\n", "utf-8")
 
 

@@ -98,6 +98,15 @@ def test_the_page_of_a_screenshot_is_current(name: str) -> None:
         assert prints[name] == pictures.fingerprint(page), f"run python docs/pictures.py {name}"
 
 
+@pytest.mark.training
+@pytest.mark.parametrize("name", pictures.DASHBOARD_PICTURES)
+def test_the_dashboard_of_a_screenshot_is_current(name: str) -> None:
+    prints = json.loads(pictures.PAGES.read_text("utf-8"))
+    with pictures.dashboard(pictures.DASHBOARD_PICTURES[name]) as address:
+        current = pictures.dashboard_fingerprint(address)
+    assert prints[name] == current, f"run python docs/pictures.py {name}"
+
+
 def shown() -> Iterator[tuple[str, str, str, list[str]]]:
     """Yield the pictures of the pages: page, name, alternative text, and the commands above it."""
     for page in PAGES:

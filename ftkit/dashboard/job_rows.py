@@ -1,4 +1,4 @@
-"""What the list of jobs shows of each job."""
+"""Rows of the list of jobs: values and texts of each job."""
 
 from __future__ import annotations
 

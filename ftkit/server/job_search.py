@@ -179,8 +179,8 @@ def find_jobs(database: Database, tenant: str, query: JobQuery) -> list[JobObjec
     )
     values |= {"tenant": tenant, "size": query.size, "start": (query.page - 1) * query.size}
     return [
-        JobObject.from_documents(tenant, parent, json.loads(shown), json.loads(kept))
-        for parent, shown, kept, _ in database.rows(statement, values)
+        JobObject.from_documents(tenant, parent, json.loads(public), json.loads(internal))
+        for parent, public, internal, _ in database.rows(statement, values)
     ]
 
 

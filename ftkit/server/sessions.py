@@ -100,7 +100,7 @@ class LoginLimit:
 def session_token(cookies: str) -> str:
     """Return the token in a `Cookie` header, or "".
 
-    Two cookies of that name are none: pages on other ports of the host can set one for some paths.
+    Of two cookies of that name neither counts: servers on other ports of the host can set one.
     """
     pairs = (cookie.partition("=") for cookie in cookies.split(";"))
     tokens = [value.strip() for name, _, value in pairs if name.strip() == COOKIE]

@@ -212,3 +212,19 @@ def test_a_list_whose_login_ended_goes_to_the_login(page: Page, tmp_path: Path) 
         page.evaluate("document.getElementById('jobs').dispatchEvent(new Event('refresh'))")
         page.wait_for_url("**/login?next=/")
         assert page.get_by_label("API key").is_visible()
+
+
+def test_the_page_says_so_while_the_service_does_not_answer(
+    page: Page, server: LocalServer, tmp_path: Path
+) -> None:
+    page.expected_errors = ["ERR_CONNECTION_", "Failed to fetch"]  # type: ignore[attr-defined]
+    show(page, server)
+    port = int(server.url.split(":")[2].partition("/")[0])
+    refresh = "document.getElementById('jobs').dispatchEvent(new Event('refresh'))"
+    server.stop()
+    page.evaluate(refresh)
+    message = page.get_by_role("status").filter(has_text="The service does not answer")
+    message.wait_for(timeout=UPDATE)
+    with LocalServer(tmp_path / "data", port=port):
+        page.evaluate(refresh)
+        message.wait_for(state="detached", timeout=UPDATE)
