@@ -15,7 +15,7 @@ from ftkit.dashboard.job_metrics import JobMetrics
 from ftkit.report.job_page import DataFile, JobDetails, render_job_page
 from ftkit.server.objects import CheckpointObject, EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, looks
-from support.local_server import LocalServer
+from support.local_server import LocalServer, wait_for_job
 from support.stored_jobs import StoredJobs
 from support.training import CITY_DATA, method_with, start_job
 
@@ -27,9 +27,14 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A server that starts no jobs."""
-    with LocalServer(tmp_path_factory.mktemp("dashboard") / "data", max_jobs=0) as server:
-        yield server
+    """A server that starts no jobs, and has taken note of those that an earlier one had started."""
+    folder = tmp_path_factory.mktemp("dashboard") / "data"
+    with StoredJobs(folder) as stored:
+        id = stored.add_job(status="running")
+        with LocalServer(folder, max_jobs=0) as server:
+            with server.client() as client:
+                wait_for_job(client, id, "queued")
+            yield server
 
 
 @pytest.fixture
