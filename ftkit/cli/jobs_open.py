@@ -17,7 +17,7 @@ from click.core import ParameterSource as Source
 
 from ftkit._atomic import check_writable
 from ftkit.cli.connection import CONNECTION, open_client_for, open_journal, recording_ids
-from ftkit.cli.options import provider_options
+from ftkit.cli.options import Configured, provider_options
 from ftkit.cli.output import open_page
 from ftkit.cli.pages import origin, write_page
 from ftkit.errors import FtkitError, UsageError
@@ -36,7 +36,7 @@ MAX_READ = 20_000
 """Maximum number of events that are read, newest first."""
 
 
-@click.command("open")
+@click.command("open", cls=Configured)
 @click.argument("id")
 @provider_options
 @click.option(

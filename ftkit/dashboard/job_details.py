@@ -49,7 +49,7 @@ def newest_messages(
         before: Id of the event before those that are returned, or "" for the newest.
         limit: Maximum number of events.
     """
-    ids = list(CACHE.read(service.database, job).messages)
+    ids = CACHE.read(service.database, job).messages
     end = ids.index(before) if before in ids else len(ids)
     start = max(end - limit, 0)
     events = (service.database.encoded(EventObject, id, job.tenant) for id in ids[start:end])

@@ -76,35 +76,42 @@ class Column:
 
 
 class JobMetrics:
-    """Metrics of a job by step, as far as its events have been read.
+    """Metrics of a job by step, as far as its events have been read. Threads may share them.
 
     Attributes:
         total_steps: Number of steps of the whole training, or 0 if it is unknown.
         started_at: Unix time at which the training began first, or None.
         version: Id of the last event that was read, or "".
-        messages: Ids of the newest events without metrics, oldest first.
     """
 
     def __init__(self) -> None:
         self.total_steps = 0
         self.started_at: int | None = None
         self.version = ""
-        self.messages: deque[str] = deque(maxlen=MAX_MESSAGES)
+        self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
         self._columns: dict[str, Column] = {}
         self._lock = threading.Lock()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, among them "step"."""
-        return ("step", *self._columns)
+        with self._lock:
+            return ("step", *self._columns)
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
         """Return steps and values of the first of the columns that has any."""
-        for name in names:
-            column = self._columns.get(name)
-            if column:
-                return column.points()
+        with self._lock:
+            for name in names:
+                column = self._columns.get(name)
+                if column:
+                    return column.points()
         return []
+
+    @property
+    def messages(self) -> list[str]:
+        """Ids of the newest events without metrics, oldest first."""
+        with self._lock:
+            return list(self._messages)
 
     def update(self, database: Database, job: JobObject) -> None:
         """Read the events that were added since the last call."""
@@ -119,7 +126,7 @@ class JobMetrics:
     def _add(self, event: _Event) -> None:
         self.version = event.id
         if event.type != "metrics":
-            self.messages.append(event.id)
+            self._messages.append(event.id)
             if self.started_at is None and event.message == STARTED:
                 self.started_at = event.created_at
             return

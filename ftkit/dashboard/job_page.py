@@ -125,13 +125,13 @@ def _values(request: Request) -> dict[str, Any]:
     events, older = _events(service, job, view)
     details = details_of(service, job, events)
     log, is_whole = read_tail(service.folder.log(job.id), LOG_BYTES)
-    path = f"/jobs/{quote(job.id)}"
+    path, runs = f"/jobs/{quote(job.id)}", _choices(service, job, view)
     live = {
         "fragment": f"{path}/live{view.query()}",
         "metrics": f"{path}/metrics{view.query(events='', before='')}",
         "model": _newest_model(service, details, tenant),
-        "runs": _choices(service, job, view),
-        "shown": len(view.others),
+        "runs": runs,
+        "shown": sum(run["is_shown"] for run in runs),
         "max_runs": MAX_RUNS,
         "filters": [
             {

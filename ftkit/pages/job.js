@@ -52,6 +52,14 @@
   /* What the reader has opened stays open when the page is updated. */
   htmx.config.morphIgnore.push('open');
 
+  /* A button that is gone after its action leaves the focus to the first one that replaces it. */
+  let hasActed = false;
+  document.addEventListener('click', event => { hasActed ||= Boolean(event.target.closest('[data-action]')); });
+  document.addEventListener('htmx:after:swap', () => {
+    if (hasActed && document.activeElement === document.body) document.querySelector('#actions button')?.focus();
+    hasActed = false;
+  });
+
   const silent = 'The service does not answer. Is it still running?';
   document.addEventListener('htmx:error', () => ftkit.say(silent, 'bad'));
   document.addEventListener('htmx:after:request', () => {

@@ -9,12 +9,16 @@ from typing import Any
 from msgspec import Struct
 
 from ftkit.jobs.metrics import TRAIN, VALID, MetricSeries
+from ftkit.pages.page import visible
 
 MAX_POINTS = 5_000
 """Maximum number of points of a line: an even selection of more."""
 
 MAX_CHARTS = 20
 """Maximum number of charts."""
+
+NAME_LENGTH = 100
+"""Maximum number of characters of a name, which a provider or a user has chosen."""
 
 LOSS = "loss"
 """Title of the chart of the losses, which is the first one."""
@@ -57,7 +61,7 @@ def charts_of(runs: Sequence[Run], points: int = MAX_POINTS) -> list[dict[str, A
     titles = dict.fromkeys(title for lines in groups for title in lines)
     charts = (
         {
-            "y": title,
+            "y": visible(title[:NAME_LENGTH]),
             "x": {"label": "step", "perEpoch": runs[0].steps_per_epoch},
             "series": list(_series(title, runs, groups, points)),
         }
@@ -95,7 +99,7 @@ def _series(
             if len(runs) > 1:
                 tone = TONES[number % len(TONES)]
                 line |= {"name": f"{name}, {run.name}", "tone": tone, "run": dash}
-            yield line
+            yield line | {"name": visible(line["name"][:NAME_LENGTH])}
 
 
 def select(points: Sequence[Any], limit: int) -> Sequence[Any]:

@@ -271,7 +271,7 @@ def _hyperparameter_rows(details: JobDetails) -> Iterator[tuple[str, str, str]]:
     for name, label in (("user_provided_suffix", "suffix"), ("seed", "seed")):
         value = details.job.raw.get(name)
         if value not in (None, ""):
-            yield label, "", _text(value)
+            yield label, _text(value) if label == "suffix" else "", _text(value)
 
 
 def _text(value: Any) -> str:

@@ -15,7 +15,7 @@ from ftkit.dashboard.job_metrics import JobMetrics
 from ftkit.report.job_page import DataFile, JobDetails, render_job_page
 from ftkit.server.objects import CheckpointObject, EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, looks
-from support.local_server import LocalServer
+from support.local_server import LocalServer, wait_for_job
 from support.stored_jobs import StoredJobs
 from support.training import CITY_DATA, method_with, start_job
 
@@ -27,9 +27,14 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A server that starts no jobs."""
-    with LocalServer(tmp_path_factory.mktemp("dashboard") / "data", max_jobs=0) as server:
-        yield server
+    """A server that starts no jobs, and has taken note of those that an earlier one had started."""
+    folder = tmp_path_factory.mktemp("dashboard") / "data"
+    with StoredJobs(folder) as stored:
+        id = stored.add_job(status="running")
+        with LocalServer(folder, max_jobs=0) as server:
+            with server.client() as client:
+                wait_for_job(client, id, "queued")
+            yield server
 
 
 @pytest.fixture
@@ -119,7 +124,9 @@ def test_a_job_is_paused_resumed_cancelled_and_deleted(
     id = stored.add_job(status="queued")
     visit(page, server, f"/jobs/{id}")
     page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Resume").click()
+    page.wait_for_function("document.activeElement.id === 'resume'")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Pause").wait_for()
     page.get_by_role("button", name="Cancel").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="No").click()

@@ -189,7 +189,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
         "system": ["TEXT", "TEXT|COL"],  # convert: a column, too
         "to": ["FORMAT", "PROVIDER"],  # convert, migrate
     }
-    one_command = {"all", "all-models", "archive", "seed", "bootstrap-seed"}
+    one_command = {"all", "all-models", "seed", "bootstrap-seed"}
     holders = {
         name: [
             path

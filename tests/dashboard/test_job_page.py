@@ -27,10 +27,10 @@ def stored(tmp_path: Path) -> Iterator[StoredJobs]:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[TestClient]:
-    """A browser at a service without API keys, which starts no jobs."""
-    settings = ServerSettings(tmp_path, max_jobs=0, pages=DASHBOARD)
-    with TestClient(create_app(settings), "http://127.0.0.1") as client:
-        yield client
+    """A browser at a service without API keys, which does not supervise its jobs."""
+    client = TestClient(create_app(ServerSettings(tmp_path, pages=DASHBOARD)), "http://127.0.0.1")
+    yield client
+    client.close()
 
 
 def text_of(html: str) -> str:

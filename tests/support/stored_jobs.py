@@ -32,7 +32,8 @@ class StoredJobs:
     """
 
     def __init__(self, root: Path, tenant: str = "local") -> None:
-        self.database, self.folder = Database(root / "service.db"), Folder(root)
+        self.folder = Folder(root)
+        self.database = Database(self.folder.database)
         self.tenant = tenant
 
     def __enter__(self) -> StoredJobs:
