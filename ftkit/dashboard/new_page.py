@@ -34,6 +34,17 @@ MAX_VALUE = 256
 
 HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta")
 
+ALLOWED = {
+    "n_epochs": "Epochs must be a whole number from 1 to 50, or empty.",
+    "batch_size": "The batch size must be a whole number from 1 to 256, or empty.",
+    "learning_rate_multiplier": "The learning rate multiplier must be a number above 0, or empty.",
+    "beta": "The DPO beta must be a number above 0 and up to 2, or empty.",
+    "seed": "The seed must be a whole number from 0 to 2,147,483,647, or empty.",
+    "metadata": f"The priority must be a whole number from {-MAX_PRIORITY} to {MAX_PRIORITY}.",
+    "suffix": "The suffix must have at most 64 characters.",
+}
+"""Sentences on invalid values, by the last part of the parameter that the API names."""
+
 FIELDS = (
     *("file", "validation", "model", "hub", "suffix", "seed", "priority"),
     *HYPERPARAMETERS,
@@ -131,7 +142,8 @@ async def _plan(request: Request, values: dict[str, str]) -> Plan:
             model, body = await run_in_threadpool(_job, request, values, plan)
             await _encode(request, plan, model, body)
     except ServiceError as error:
-        plan.problem, plan.body = str(error), None
+        name = (error.param or "").rpartition(".")[2]
+        plan.problem, plan.body = ALLOWED.get(name, str(error)), None
     return plan
 
 
