@@ -75,6 +75,16 @@ def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepare
     )
     fields = {role: arguments[role] for role in COLUMNS if arguments.get(role)}
     try:
+        result = _convert(link, output, fields, reading)
+    finally:
+        link.unlink()
+    if result.problem:
+        output.with_name(output.name + DATA).unlink(missing_ok=True)
+    return result
+
+
+def _convert(link: Path, output: Path, fields: dict[str, str], reading: ReadOptions) -> Prepared:
+    try:
         columns = _columns(link, reading)
         try:
             rows = convert(
@@ -93,8 +103,6 @@ def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepare
     except FtkitError as error:
         problem = str(error).replace(str(link), "the file")
         return Prepared(problem=problem, columns=_known_columns(link, reading), chosen=fields)
-    finally:
-        link.unlink()
 
 
 def fix_file(path: Path, output: Path, _: dict[str, Any]) -> Prepared:

@@ -53,7 +53,7 @@ FIELDS = (
 
 
 class Plan(Struct):
-    """What a job would train on.
+    """The data and the settings that a job would be trained with.
 
     Attributes:
         problem: Reason why the job cannot be created, or "".
@@ -114,10 +114,10 @@ def _choices(request: Request) -> dict[str, Any]:
     database = service.database
     query = PageQuery(limit=MAX_CHOICES, equal={"$.purpose": TRAINING})
     files = [json.loads(row) for row in database.page(FileObject, tenant, query)[0]]
-    known = {file["id"] for file in files}
+    listed = {file["id"] for file in files}
     for name in ("file", "validation"):
         id = request.query_params.get(name, "")
-        if id and id not in known and (file := database.get(FileObject, id, tenant)):
+        if id and id not in listed and (file := database.get(FileObject, id, tenant)):
             files.append(file.public())
     bases = [(name, service.models.find(name, tenant).base) for name in service.models.names()]
     rows, _ = database.page(ModelObject, tenant, PageQuery(limit=MAX_CHOICES))
