@@ -58,6 +58,8 @@ class Plan(Struct):
     Attributes:
         problem: Reason why the job cannot be created, or "".
         warning: Reason why it is not known whether it can, or "".
+        can_retry: True if the problem may have gone when the check is repeated.
+        faulty: Id of the file that has the problem, or "".
         progress: Progress of a check without a result yet, or None.
         waiting: What that check does.
         training, validation: The results for the files.
@@ -67,6 +69,8 @@ class Plan(Struct):
 
     problem: str = ""
     warning: str = ""
+    can_retry: bool = False
+    faulty: str = ""
     progress: Progress | None = None
     waiting: str = ""
     file: FileObject | None = None
@@ -156,6 +160,7 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
         plan.file = plan.file or file
         if file.purpose != TRAINING:
             plan.problem = f"The {kind} file is no training data yet; convert it first."
+            plan.faulty = file.id
             return
         result = await validation(request, file)
         if isinstance(result, Progress):
@@ -167,6 +172,7 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
         setattr(plan, kind, result)
         if result.errors:
             plan.problem = f"The {kind} file is not ready: {result.verdict.headline}"
+            plan.faulty = file.id
             return
     if plan.training is None and plan.warning:
         plan.problem = plan.warning
@@ -247,7 +253,7 @@ async def _encode(request: Request, plan: Plan, model: ModelRef, body: JobBody) 
         plan.progress, plan.waiting = state, f"Counting the tokens with {model.base}"
         return
     if isinstance(state, Failure):
-        plan.problem = state.message
+        plan.problem, plan.can_retry = state.message, True
         return
     plan.encoded = encoded = msgspec.json.decode(state, type=Encoded)
     if encoded.refused:

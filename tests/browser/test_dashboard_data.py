@@ -101,9 +101,7 @@ def test_a_report_works_and_cannot_act_on_the_dashboard(dashboard: Page) -> None
     choose(page, f"{HOSTILE_TEXTS[1].replace('/', '')}.jsonl", encode_jsonl(rows))
     page.get_by_role("link", name="Open the report").wait_for()
     looks(page, "dashboard-file-hostile")
-    assert "pwned" not in page.title().removeprefix(
-        "<img src=x onerror=\"document.title='pwned'\">"
-    )
+    assert page.title().startswith("<img src=x onerror=")
     page.goto(f"{page.url}/report")
     looks(page, "dashboard-report")
     assert page.evaluate("self.origin") == "null"
