@@ -129,7 +129,8 @@ class Prepared(Struct, frozen=True):
         problem: Reason why there is no data, or "".
         option: Option of the reader that is missing, or "".
         value: A value of this option that may be right.
-        columns: Columns to choose the messages from.
+        columns: Columns to choose the messages from, each with its first value.
+        unused: Columns whose values are not in the data.
         chosen: Column of each role that was chosen or detected.
         read: Number of rows.
         written: Number of examples.
@@ -142,7 +143,8 @@ class Prepared(Struct, frozen=True):
     problem: str = ""
     option: str = ""
     value: str = ""
-    columns: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
     chosen: dict[str, str] = {}
     read: int = 0
     written: int = 0

@@ -12,15 +12,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from ftkit._private import open_private
-from ftkit._text import plural
+from ftkit._text import plural, shorten
 from ftkit.dashboard.check_results import DATA, Prepared
 from ftkit.dataset.inputs import open_source
 from ftkit.errors import FtkitError, UsageError
 from ftkit.prepare import prepared
 from ftkit.prepare.audit import Audit, Entry
 from ftkit.prepare.convert.column_names import COLUMNS, likely_column
-from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.convert.convert import COLUMN_NOT_USED, convert
 from ftkit.prepare.convert.detection import UnknownShapeError
+from ftkit.prepare.example import ExtraKind
 from ftkit.prepare.file_formats import read_file
 from ftkit.prepare.file_formats.base import MissingOptionError, ReadOptions
 from ftkit.prepare.fix.fix import fix
@@ -36,8 +37,14 @@ PREVIEW = 3
 FIRST_ROWS = 100
 """Number of rows whose keys are the columns to choose from."""
 
-MAX_COLUMNS, COLUMN_LENGTH = 200, 120
-"""Maximum number of columns, and of characters of the name of one that can be chosen."""
+MAX_COLUMNS, COLUMN_LENGTH, VALUE_LENGTH = 200, 120, 40
+"""Maximum number of columns, and of characters of their names and of the values that are shown."""
+
+Columns = tuple[tuple[str, str], ...]
+"""Columns to choose from, each with its first value."""
+
+UNUSED = (COLUMN_NOT_USED, ExtraKind.LOG_KEY)
+"""Reasons for values of columns that are not in the data."""
 
 MAX_NOTES, NOTE_LENGTH = 20, 300
 """Maximum number of notes, and of characters of one."""
@@ -68,6 +75,16 @@ def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepare
     )
     fields = {role: arguments[role] for role in COLUMNS if arguments.get(role)}
     try:
+        result = _convert(link, output, fields, reading)
+    finally:
+        link.unlink()
+    if result.problem:
+        output.with_name(output.name + DATA).unlink(missing_ok=True)
+    return result
+
+
+def _convert(link: Path, output: Path, fields: dict[str, str], reading: ReadOptions) -> Prepared:
+    try:
         columns = _columns(link, reading)
         try:
             rows = convert(
@@ -76,17 +93,16 @@ def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepare
             result = _write(rows, output)
         except UnknownShapeError as error:
             return _to_choose(error, columns)
-        detected = dict(rows.audit.columns) | fields
+        problem = "" if result.written else "No row became an example; see the reasons below."
         title = next(iter(rows.audit.titles.values()), "JSON Lines")
-        return _described(result, title, columns, detected)
+        chosen = dict(rows.audit.columns) | fields
+        return replace(result, problem=problem, title=title, columns=columns, chosen=chosen)
     except MissingOptionError as error:
         problem = f"{error.problem[:1].upper()}{error.problem[1:]}."
         return Prepared(problem=problem, option=error.option, value=error.value)
     except FtkitError as error:
         problem = str(error).replace(str(link), "the file")
         return Prepared(problem=problem, columns=_known_columns(link, reading), chosen=fields)
-    finally:
-        link.unlink()
 
 
 def fix_file(path: Path, output: Path, _: dict[str, Any]) -> Prepared:
@@ -99,18 +115,9 @@ def fix_file(path: Path, output: Path, _: dict[str, Any]) -> Prepared:
     return _write(fix(str(path), provider="local"), output)
 
 
-def _described(
-    result: Prepared, title: str, columns: tuple[str, ...], chosen: dict[str, str]
-) -> Prepared:
-    if not result.problem and not result.written:
-        problem = "No row became an example; choose other columns, or see the notes below."
-        return replace(result, title=title, columns=columns, chosen=chosen, problem=problem)
-    return replace(result, title=title, columns=columns, chosen=chosen)
-
-
-def _to_choose(error: UnknownShapeError, columns: tuple[str, ...]) -> Prepared:
+def _to_choose(error: UnknownShapeError, columns: Columns) -> Prepared:
     """Return the result for rows in no known format, with a guess for each role."""
-    names = [name for name in error.texts if name in columns]
+    names = [name for name in error.texts if name in dict(columns)]
     if not names:
         return Prepared(problem=str(error).partition("; set `from_`")[0])
     guesses = {role: likely_column(role, names) for role in ("user", "assistant")}
@@ -118,24 +125,22 @@ def _to_choose(error: UnknownShapeError, columns: tuple[str, ...]) -> Prepared:
     return Prepared(problem=CHOOSE, columns=columns, chosen=chosen)
 
 
-def _columns(link: Path, reading: ReadOptions) -> tuple[str, ...]:
-    """Return the keys of the first rows, which can be chosen as columns.
+def _columns(link: Path, reading: ReadOptions) -> Columns:
+    """Return the keys of the first rows, which can be chosen as columns, with their first values.
 
     Raises:
         FtkitError: The file cannot be read.
     """
     rows = read_file(open_source(str(link), "file"), Audit(), reading)
-    keys = dict.fromkeys(
-        key
-        for row in islice(rows, FIRST_ROWS)
-        if isinstance(row.value, dict)
-        for key in row.value
-        if len(key) <= COLUMN_LENGTH and not key.startswith("$")
-    )
-    return tuple(keys)[:MAX_COLUMNS]
+    columns: dict[str, str] = {}
+    for row in islice(rows, FIRST_ROWS):
+        for key, value in row.value.items() if isinstance(row.value, dict) else ():
+            if len(key) <= COLUMN_LENGTH and not key.startswith("$") and not columns.get(key):
+                columns[key] = shorten(value, VALUE_LENGTH) if isinstance(value, str) else ""
+    return tuple(columns.items())[:MAX_COLUMNS]
 
 
-def _known_columns(link: Path, reading: ReadOptions) -> tuple[str, ...]:
+def _known_columns(link: Path, reading: ReadOptions) -> Columns:
     """Return the columns, or nothing if the file cannot be read."""
     try:
         return _columns(link, reading)
@@ -163,14 +168,22 @@ def _write(rows: prepared.Prepared, output: Path) -> Prepared:
         read=audit.read,
         written=audit.written,
         bytes=size,
+        unused=tuple(_unused(audit)),
         notes=tuple(_notes(audit)),
         preview=tuple(preview),
     )
 
 
+def _unused(audit: Audit) -> list[str]:
+    """Return the columns whose values are not in the data."""
+    pointers = dict.fromkeys(entry.pointer for entry in audit.entries if entry.reason in UNUSED)
+    return [pointer[1 : COLUMN_LENGTH + 1] for pointer in islice(pointers, MAX_COLUMNS)]
+
+
 def _notes(audit: Audit) -> Iterator[str]:
-    """Yield what was changed or left out, by reason, with the first places."""
-    for (effect, step, reason), count in islice(audit.counts.items(), MAX_NOTES):
+    """Yield what else was changed or left out, by reason, with the first places."""
+    counts = {key: count for key, count in audit.counts.items() if key[2] not in UNUSED}
+    for (effect, step, reason), count in islice(counts.items(), MAX_NOTES):
         entries = (
             entry
             for entry in audit.entries
@@ -179,8 +192,8 @@ def _notes(audit: Audit) -> Iterator[str]:
         places = ", ".join(map(_place, islice(entries, PLACES)))
         more = ", …" if count > PLACES else ""
         yield f"{LABELS[effect]}: {reason}: {count:,} ({places}{more})"[:NOTE_LENGTH]
-    if len(audit.counts) > MAX_NOTES:
-        yield f"and {plural(len(audit.counts) - MAX_NOTES, 'more reason')}"
+    if len(counts) > MAX_NOTES:
+        yield f"and {plural(len(counts) - MAX_NOTES, 'more reason')}"
 
 
 def _place(entry: Entry) -> str:

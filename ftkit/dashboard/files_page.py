@@ -105,7 +105,7 @@ def _values(state: Pending | Validated | None) -> dict[str, Any]:
 
 @page
 async def show_report(request: Request) -> Response:
-    """Return the HTML report on a file, or go to its page if there is none yet."""
+    """Return the HTML report on a file, or go to its page before the report is made."""
     file = await run_in_threadpool(find_file, request)
     path = get_checks(request).path(validation_check(request, file), REPORT)
     try:

@@ -34,6 +34,17 @@ MAX_VALUE = 256
 
 HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta")
 
+ALLOWED = {
+    "n_epochs": "Epochs must be a whole number from 1 to 50, or empty.",
+    "batch_size": "The batch size must be a whole number from 1 to 256, or empty.",
+    "learning_rate_multiplier": "The learning rate multiplier must be a number above 0, or empty.",
+    "beta": "The DPO beta must be a number above 0 and up to 2, or empty.",
+    "seed": "The seed must be a whole number from 0 to 2,147,483,647, or empty.",
+    "metadata": f"The priority must be a whole number from {-MAX_PRIORITY} to {MAX_PRIORITY}.",
+    "suffix": "The suffix must have at most 64 characters.",
+}
+"""Sentences on invalid values, by the last part of the parameter that the API names."""
+
 FIELDS = (
     *("file", "validation", "model", "hub", "suffix", "seed", "priority"),
     *HYPERPARAMETERS,
@@ -42,11 +53,13 @@ FIELDS = (
 
 
 class Plan(Struct):
-    """What a job would train on.
+    """The data and the settings that a job would be trained with.
 
     Attributes:
         problem: Reason why the job cannot be created, or "".
         warning: Reason why it is not known whether it can, or "".
+        can_retry: True if the problem may have gone when the check is repeated.
+        faulty: Id of the file that has the problem, or "".
         progress: Progress of a check without a result yet, or None.
         waiting: What that check does.
         training, validation: The results for the files.
@@ -56,6 +69,8 @@ class Plan(Struct):
 
     problem: str = ""
     warning: str = ""
+    can_retry: bool = False
+    faulty: str = ""
     progress: Progress | None = None
     waiting: str = ""
     file: FileObject | None = None
@@ -103,10 +118,10 @@ def _choices(request: Request) -> dict[str, Any]:
     database = service.database
     query = PageQuery(limit=MAX_CHOICES, equal={"$.purpose": TRAINING})
     files = [json.loads(row) for row in database.page(FileObject, tenant, query)[0]]
-    known = {file["id"] for file in files}
+    listed = {file["id"] for file in files}
     for name in ("file", "validation"):
         id = request.query_params.get(name, "")
-        if id and id not in known and (file := database.get(FileObject, id, tenant)):
+        if id and id not in listed and (file := database.get(FileObject, id, tenant)):
             files.append(file.public())
     bases = [(name, service.models.find(name, tenant).base) for name in service.models.names()]
     rows, _ = database.page(ModelObject, tenant, PageQuery(limit=MAX_CHOICES))
@@ -131,7 +146,8 @@ async def _plan(request: Request, values: dict[str, str]) -> Plan:
             model, body = await run_in_threadpool(_job, request, values, plan)
             await _encode(request, plan, model, body)
     except ServiceError as error:
-        plan.problem, plan.body = str(error), None
+        name = (error.param or "").rpartition(".")[2]
+        plan.problem, plan.body = ALLOWED.get(name, str(error)), None
     return plan
 
 
@@ -144,6 +160,7 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
         plan.file = plan.file or file
         if file.purpose != TRAINING:
             plan.problem = f"The {kind} file is no training data yet; convert it first."
+            plan.faulty = file.id
             return
         result = await validation(request, file)
         if isinstance(result, Progress):
@@ -155,6 +172,7 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
         setattr(plan, kind, result)
         if result.errors:
             plan.problem = f"The {kind} file is not ready: {result.verdict.headline}"
+            plan.faulty = file.id
             return
     if plan.training is None and plan.warning:
         plan.problem = plan.warning
@@ -235,7 +253,7 @@ async def _encode(request: Request, plan: Plan, model: ModelRef, body: JobBody) 
         plan.progress, plan.waiting = state, f"Counting the tokens with {model.base}"
         return
     if isinstance(state, Failure):
-        plan.problem = state.message
+        plan.problem, plan.can_retry = state.message, True
         return
     plan.encoded = encoded = msgspec.json.decode(state, type=Encoded)
     if encoded.refused:

@@ -85,7 +85,7 @@ async def show_result(request: Request) -> Response:
 
 @page
 async def show_data(request: Request) -> Response:
-    """Return the examples as JSON Lines, or go to the page if there are none yet."""
+    """Return the examples as JSON Lines, or go to the page before they are made."""
     file = await run_in_threadpool(find_file, request)
     path = get_checks(request).path(_check(request, file), DATA)
     try:

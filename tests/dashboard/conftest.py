@@ -1,0 +1,26 @@
+"""A service for the tests of a file, and a client for its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from support.local_server import LocalServer
+from support.models import SMOKE
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """The service."""
+    folder = tmp_path_factory.mktemp("service") / "data"
+    with LocalServer(folder, {"gpt-test": SMOKE}) as running:
+        yield running
+
+
+@pytest.fixture
+def browser_client(server: LocalServer) -> Iterator[httpx2.Client]:
+    """A client that requests pages, as a browser does."""
+    with httpx2.Client(base_url=server.url.removesuffix("/v1"), timeout=60) as client:
+        yield client

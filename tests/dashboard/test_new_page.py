@@ -1,0 +1,112 @@
+"""The form for a new job: verdict and estimate before the job, and the request that creates it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx2
+import pytest
+
+from support.dashboard import settled, upload
+from support.local_server import LocalServer, wait_for_job
+from support.training import CITY_DATA, encode_jsonl
+
+PREFERENCES = encode_jsonl(
+    [
+        {
+            "input": {"messages": [{"role": "user", "content": f"Say {number}"}]},
+            "preferred_output": [{"role": "assistant", "content": f"It is {number}"}],
+            "non_preferred_output": [{"role": "assistant", "content": "no"}],
+        }
+        for number in range(12)
+    ]
+)
+
+
+def plan(client: httpx2.Client, file: str, model: str = "ftkit/smoke", **values: str) -> str:
+    query = httpx2.QueryParams({"file": file, "model": model, **values})
+    return settled(client, f"/new/plan?{query}")
+
+
+def request_body(page: str) -> dict[str, object]:
+    match = re.search(r'id="job-body">(.*?)</script>', page)
+    assert match, page
+    return dict(json.loads(match[1]))
+
+
+@pytest.mark.training
+def test_the_plan_is_what_the_job_does(browser_client: httpx2.Client, server: LocalServer) -> None:
+    file = upload(browser_client, CITY_DATA)
+    page = plan(browser_client, file, n_epochs="2", batch_size="5", suffix="cities", seed="3")
+    body = request_body(page)
+    assert "<dt>steps</dt><dd>6<" in page
+    response = browser_client.post("/v1/fine_tuning/jobs", json=body)
+    assert response.status_code == 200, response.text
+    with server.client() as client:
+        job = wait_for_job(client, response.json()["id"], "succeeded")
+        points = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    assert (job.hyperparameters.n_epochs, job.hyperparameters.batch_size) == (2, 5)
+    assert (job.seed, job.user_provided_suffix) == (3, "cities")
+    assert max(point.step_number for point in points) == 6
+    tokens = re.search(r"<dt>tokens</dt><dd>([0-9,]+)<", page)
+    assert tokens
+    assert job.trained_tokens == 2 * int(tokens[1].replace(",", ""))
+
+
+@pytest.mark.training
+def test_preferences_are_trained_by_dpo(browser_client: httpx2.Client) -> None:
+    file = upload(browser_client, PREFERENCES)
+    page = plan(browser_client, file, beta="0.5")
+    assert "preferences (DPO)" in page
+    assert request_body(page)["method"] == {
+        "type": "dpo",
+        "dpo": {"hyperparameters": {"beta": 0.5}},
+    }
+
+
+@pytest.mark.training
+def test_an_overlap_with_the_validation_file_is_named(browser_client: httpx2.Client) -> None:
+    file = upload(browser_client, CITY_DATA)
+    page = plan(browser_client, file, validation=file)
+    assert "12 examples of the training file are in the validation file, too" in page
+
+
+@pytest.mark.training
+def test_files_of_different_formats_are_refused(browser_client: httpx2.Client) -> None:
+    file, other = upload(browser_client, CITY_DATA), upload(browser_client, PREFERENCES)
+    page = plan(browser_client, file, validation=other)
+    assert "choose files of the same format" in page
+    assert "data-create disabled" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"n_epochs": "51"}, "Epochs must be a whole number from 1 to 50, or empty."),
+        ({"batch_size": "x"}, "The batch size must be a whole number from 1 to 256"),
+        ({"learning_rate_multiplier": "nan"}, "must be a number above 0, or empty"),
+        ({"seed": "-1"}, "The seed must be a whole number from 0"),
+        ({"priority": "99"}, "The priority must be a whole number from -10 to 10."),
+        ({"model": "gpt-9"}, "The model &#39;gpt-9&#39; is not available on this service."),
+    ],
+)
+def test_an_invalid_value_is_named_and_the_job_cannot_be_created(
+    values: dict[str, str], line: str, browser_client: httpx2.Client
+) -> None:
+    page = plan(browser_client, upload(browser_client, CITY_DATA), **values)
+    assert line in page
+    assert "data-create disabled" in page
+    assert "job-body" not in page
+
+
+def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx2.Client) -> None:
+    file = upload(browser_client, CITY_DATA + b"{}\n")
+    page = plan(browser_client, file)
+    assert "The training file is not ready: " in page
+    assert f'href="/files/{file}"' in page
+    assert "data-create disabled" in page
+
+
+def test_the_first_visit_asks_for_a_file(browser_client: httpx2.Client) -> None:
+    assert "Choose a training file" in browser_client.get("/new/plan").text
