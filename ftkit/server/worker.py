@@ -68,9 +68,10 @@ def _describe_template(base: str, recipe: str) -> None:
 def _run_job(task: str, root: str, id: str, *rank: str) -> None:
     PipeWatch().start()
     from ftkit.server.database import Database
+    from ftkit.server.database_reports import DatabaseReports
     from ftkit.server.folder import Folder
     from ftkit.server.objects import JobObject
-    from ftkit.server.reports import DatabaseReports, Heartbeat, JobStart
+    from ftkit.server.reports import Heartbeat, JobStart
 
     folder = Folder(Path(root))
     if task == "rank-remote":

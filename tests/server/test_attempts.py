@@ -24,11 +24,12 @@ from ftkit.server.attempts import (
     remove_old_checkpoints,
 )
 from ftkit.server.database import Database
+from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.errors import FullDiskError, InvalidRequestError, StaleAttemptError
 from ftkit.server.folder import Folder
 from ftkit.server.objects import CheckpointObject, EventObject, JobError, JobObject
 from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing, connect_reports
-from ftkit.server.reports import DatabaseReports, JobEvent, ReportedError
+from ftkit.server.reports import JobEvent, ReportedError
 from ftkit.server.runner import Attempt, worker_environment
 from support.local_server import LocalServer
 from support.server_requests import create_job, queue_job

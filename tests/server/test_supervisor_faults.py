@@ -15,11 +15,11 @@ from ftkit.server import backoff, supervisor
 from ftkit.server.attempts import hash_token
 from ftkit.server.backoff import Backoff
 from ftkit.server.database import Database
+from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.errors import StaleAttemptError
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import transition
 from ftkit.server.objects import EventObject, JobObject, JobStatus
-from ftkit.server.reports import DatabaseReports
 from ftkit.server.runner import Attempt, Ended, Room, Running, RunState, Task
 from ftkit.server.scheduling import Capacity
 from ftkit.server.supervisor import Supervisor

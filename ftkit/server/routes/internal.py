@@ -16,10 +16,10 @@ from starlette.routing import Route
 
 from ftkit.server.attempts import TOKEN, hash_token, require_current
 from ftkit.server.context import Service, read_json
+from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.errors import AuthenticationError
 from ftkit.server.objects import JobError
 from ftkit.server.remote_reports import DoneMessage, EmptyMessage, EventsMessage, StateMessage
-from ftkit.server.reports import DatabaseReports
 from ftkit.server.responses import json_response
 
 T = TypeVar("T")

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.training
 
 
 def test_a_job_keeps_as_many_checkpoints_as_its_recipe_says(tmp_path: Path) -> None:
-    from ftkit.server.reports import DatabaseReports, JobStart
+    from ftkit.server.database_reports import DatabaseReports
+    from ftkit.server.reports import JobStart
     from ftkit.server.training.reporting import JobReporter
 
     folder = Folder(tmp_path)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ftkit.server.database import Database
+from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import transition
 from ftkit.server.objects import FileObject, JobObject
-from ftkit.server.reports import DatabaseReports
 from support.server_requests import create_job
 
 pytestmark = pytest.mark.training
