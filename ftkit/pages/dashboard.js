@@ -64,5 +64,19 @@ const ftkit = (() => {
     if (button) act(button);
   });
 
+  /* Parts that update themselves do not while the page is hidden, and say so if they cannot. */
+  let isStale = false;
+  document.addEventListener('htmx:before:request', event => {
+    if (document.hidden && event.detail.ctx.sourceEvent?.type === 'every') event.preventDefault();
+  });
+  document.addEventListener('htmx:error', () => {
+    isStale = true;
+    say('The service does not answer, so this page is not current. Is it still running?', 'bad');
+  });
+  document.addEventListener('htmx:after:request', () => {
+    if (isStale) say('');
+    isStale = false;
+  });
+
   return { api, confirm, say };
 })();
