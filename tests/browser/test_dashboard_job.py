@@ -189,6 +189,9 @@ def test_hostile_texts_stay_text(page: Page, server: LocalServer, stored: JobSto
     page.locator("canvas").first.wait_for()
     looks(page, "job-hostile")
     assert page.locator("main img").count() == 0
+    legend = page.locator(".u-legend").first.inner_text()
+    assert "pwned" in legend
+    assert "\u202e" not in legend
     assert page.title() == id
 
 
