@@ -60,11 +60,6 @@
     hasActed = false;
   });
 
-  const silent = 'The service does not answer. Is it still running?';
-  document.addEventListener('htmx:error', () => ftkit.say(silent, 'bad'));
-  document.addEventListener('htmx:after:request', () => {
-    if (document.getElementById('message').textContent === silent) ftkit.say('');
-  });
   document.addEventListener('htmx:before:swap', event => {
     const { raw, status } = event.detail.ctx.response ?? {};
     /* A login that has ended redirects to its form, which is no part of this page. */

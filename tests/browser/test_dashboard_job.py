@@ -15,8 +15,8 @@ from ftkit.dashboard.job_metrics import JobMetrics
 from ftkit.report.job_page import DataFile, JobDetails, render_job_page
 from ftkit.server.objects import CheckpointObject, EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, looks
+from support.job_store import JobStore
 from support.local_server import LocalServer, wait_for_job
-from support.stored_jobs import StoredJobs
 from support.training import CITY_DATA, method_with, start_job
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A server that starts no jobs, and has taken note of those that an earlier one had started."""
     folder = tmp_path_factory.mktemp("dashboard") / "data"
-    with StoredJobs(folder) as stored:
+    with JobStore(folder) as stored:
         id = stored.add_job(status="running")
         with LocalServer(folder, max_jobs=0) as server:
             with server.client() as client:
@@ -38,8 +38,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def stored(server: LocalServer) -> Iterator[StoredJobs]:
-    with StoredJobs(server.folder) as jobs:
+def stored(server: LocalServer) -> Iterator[JobStore]:
+    with JobStore(server.folder) as jobs:
         yield jobs
 
 
@@ -47,7 +47,7 @@ def visit(page: Page, server: LocalServer, path: str) -> None:
     page.goto(f"{server.url.removesuffix('/v1')}{path}")
 
 
-def running_job(stored: StoredJobs) -> str:
+def running_job(stored: JobStore) -> str:
     id = stored.add_job(status="running")
     stored.add_message(id, f"Created fine-tuning job: {id}")
     stored.add_message(id, "Files validated, moving job to queued state")
@@ -63,7 +63,7 @@ def running_job(stored: StoredJobs) -> str:
     return id
 
 
-def test_a_running_job_looks_right(page: Page, server: LocalServer, stored: StoredJobs) -> None:
+def test_a_running_job_looks_right(page: Page, server: LocalServer, stored: JobStore) -> None:
     stored.add_job(user_provided_suffix="earlier")
     id = running_job(stored)
     visit(page, server, f"/jobs/{id}")
@@ -72,7 +72,7 @@ def test_a_running_job_looks_right(page: Page, server: LocalServer, stored: Stor
 
 
 def test_a_preference_job_with_others_in_its_charts_looks_right(
-    page: Page, server: LocalServer, stored: StoredJobs
+    page: Page, server: LocalServer, stored: JobStore
 ) -> None:
     ids = [stored.add_job(method="dpo", user_provided_suffix=f"beta-{n}") for n in (1, 2)]
     for number, id in enumerate(ids):
@@ -86,7 +86,7 @@ def test_a_preference_job_with_others_in_its_charts_looks_right(
 
 
 def test_the_page_is_updated_without_losing_the_place_of_the_reader(
-    page: Page, server: LocalServer, stored: StoredJobs
+    page: Page, server: LocalServer, stored: JobStore
 ) -> None:
     id = running_job(stored)
     visit(page, server, f"/jobs/{id}")
@@ -119,7 +119,7 @@ def test_the_page_is_updated_without_losing_the_place_of_the_reader(
 
 
 def test_a_job_is_paused_resumed_cancelled_and_deleted(
-    page: Page, server: LocalServer, stored: StoredJobs
+    page: Page, server: LocalServer, stored: JobStore
 ) -> None:
     id = stored.add_job(status="queued")
     visit(page, server, f"/jobs/{id}")
@@ -142,7 +142,7 @@ def test_a_job_is_paused_resumed_cancelled_and_deleted(
     assert stored.database.get(JobObject, id) is None
 
 
-def test_a_refused_action_says_why(page: Page, server: LocalServer, stored: StoredJobs) -> None:
+def test_a_refused_action_says_why(page: Page, server: LocalServer, stored: JobStore) -> None:
     page.expected_errors = ["400 (Bad Request)"]  # type: ignore[attr-defined]
     id = stored.add_job(status="queued")
     visit(page, server, f"/jobs/{id}")
@@ -160,7 +160,7 @@ def test_a_refused_action_says_why(page: Page, server: LocalServer, stored: Stor
 
 
 def test_an_adapter_and_a_log_are_downloaded(
-    page: Page, server: LocalServer, stored: StoredJobs, tmp_path: Path
+    page: Page, server: LocalServer, stored: JobStore, tmp_path: Path
 ) -> None:
     id = stored.add_job()
     stored.add_model(id, 20)
@@ -175,7 +175,7 @@ def test_an_adapter_and_a_log_are_downloaded(
     assert (tmp_path / "log").read_text() == "done\n"
 
 
-def test_hostile_texts_stay_text(page: Page, server: LocalServer, stored: StoredJobs) -> None:
+def test_hostile_texts_stay_text(page: Page, server: LocalServer, stored: JobStore) -> None:
     hostile = " ".join(HOSTILE_TEXTS)
     error = {"code": hostile, "message": hostile, "param": None}
     id = stored.add_job(
@@ -189,20 +189,23 @@ def test_hostile_texts_stay_text(page: Page, server: LocalServer, stored: Stored
     page.locator("canvas").first.wait_for()
     looks(page, "job-hostile")
     assert page.locator("main img").count() == 0
+    legend = page.locator(".u-legend").first.inner_text()
+    assert "pwned" in legend
+    assert "\u202e" not in legend
     assert page.title() == id
 
 
 def test_a_service_that_ends_and_returns_is_told(page: Page, tmp_path: Path) -> None:
     page.expected_errors = ["ERR_", "htmx"]  # type: ignore[attr-defined]
     server = LocalServer(tmp_path / "data", max_jobs=0)
-    with server, StoredJobs(server.folder) as stored:
+    with server, JobStore(server.folder) as stored:
         id = stored.add_job(status="queued")
         visit(page, server, f"/jobs/{id}")
         server.stop()
-        page.get_by_text("The service does not answer.").wait_for()
+        page.get_by_text("The service does not answer").wait_for()
 
 
-def test_the_page_of_a_file_looks_right(page: Page, stored: StoredJobs, tmp_path: Path) -> None:
+def test_the_page_of_a_file_looks_right(page: Page, stored: JobStore, tmp_path: Path) -> None:
     id = running_job(stored)
     job = stored.database.get(JobObject, id)
     assert job

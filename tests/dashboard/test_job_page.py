@@ -16,12 +16,12 @@ from ftkit.dashboard.job_metrics import MAX_JOBS, JobMetrics, MetricsCache
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.objects import EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, TagCollector
-from support.stored_jobs import StoredJobs
+from support.job_store import JobStore
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Iterator[StoredJobs]:
-    with StoredJobs(tmp_path) as jobs:
+def stored(tmp_path: Path) -> Iterator[JobStore]:
+    with JobStore(tmp_path) as jobs:
         yield jobs
 
 
@@ -39,7 +39,7 @@ def text_of(html: str) -> str:
     return re.sub(r"\s+", " ", body)
 
 
-def running_job(stored: StoredJobs) -> str:
+def running_job(stored: JobStore) -> str:
     id = stored.add_job(status="running")
     stored.add_message(id, "Fine-tuning job started")
     stored.add_steps(id, 1, 40, 80)
@@ -48,7 +48,7 @@ def running_job(stored: StoredJobs) -> str:
 
 
 def test_a_running_job_shows_its_progress_and_is_updated(
-    service: TestClient, stored: StoredJobs
+    service: TestClient, stored: JobStore
 ) -> None:
     id = running_job(stored)
     page = service.get(f"/jobs/{id}").text
@@ -70,7 +70,7 @@ def test_a_running_job_shows_its_progress_and_is_updated(
     assert "step 44 of 80" in text_of("<main>" + service.get(f"/jobs/{id}/live").text)
 
 
-def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: StoredJobs) -> None:
+def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     page = service.get(f"/jobs/{id}").text
     assert "every 2s" not in page
@@ -80,7 +80,7 @@ def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: StoredJ
 
 
 def test_hyperparameters_are_shown_as_requested_and_as_used(
-    service: TestClient, stored: StoredJobs
+    service: TestClient, stored: JobStore
 ) -> None:
     id = stored.add_job(method="dpo")
     text = text_of(service.get(f"/jobs/{id}").text)
@@ -93,7 +93,7 @@ def test_hyperparameters_are_shown_as_requested_and_as_used(
 
 
 def test_requested_hyperparameters_survive_their_resolution(
-    service: TestClient, stored: StoredJobs
+    service: TestClient, stored: JobStore
 ) -> None:
     file = stored.add_file(b"{}\n")
     body = {
@@ -112,7 +112,7 @@ def test_requested_hyperparameters_survive_their_resolution(
     assert "requested" not in service.get(f"/v1/fine_tuning/jobs/{id}").json()
 
 
-def test_what_was_cut_is_shown_with_the_data(service: TestClient, stored: StoredJobs) -> None:
+def test_what_was_cut_is_shown_with_the_data(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     message = "2 examples of the training file exceed 128 tokens (lines 3, 9)"
     assert "No example is cut." in service.get(f"/jobs/{id}").text
@@ -124,7 +124,7 @@ def test_what_was_cut_is_shown_with_the_data(service: TestClient, stored: Stored
 
 
 def test_messages_are_paged_and_metrics_are_shown_on_request(
-    service: TestClient, stored: StoredJobs
+    service: TestClient, stored: JobStore
 ) -> None:
     id = stored.add_job()
     for number in range(70):
@@ -143,7 +143,7 @@ def test_messages_are_paged_and_metrics_are_shown_on_request(
 
 
 def test_charts_have_the_metrics_of_the_job_and_of_others(
-    service: TestClient, stored: StoredJobs
+    service: TestClient, stored: JobStore
 ) -> None:
     id, other = stored.add_job(), stored.add_job(method="dpo", user_provided_suffix="other")
     stored.add_steps(id, 1, 40, 40)
@@ -167,7 +167,7 @@ def test_charts_have_the_metrics_of_the_job_and_of_others(
 
 
 def test_charts_are_sent_again_only_if_they_have_changed(
-    service: TestClient, stored: StoredJobs
+    service: TestClient, stored: JobStore
 ) -> None:
     id = running_job(stored)
     path = f"/jobs/{id}/metrics"
@@ -184,7 +184,7 @@ def test_charts_are_sent_again_only_if_they_have_changed(
 
 def test_jobs_of_other_keys_are_not_shown(tmp_path: Path) -> None:
     settings = ServerSettings(tmp_path, keys=("sk-one",), max_jobs=0, pages=DASHBOARD)
-    with StoredJobs(tmp_path, tenant="of somebody else") as others:
+    with JobStore(tmp_path, tenant="of somebody else") as others:
         foreign = others.add_job()
         others.add_steps(foreign, 1, 5, 5)
     with TestClient(create_app(settings), "http://127.0.0.1", follow_redirects=False) as client:
@@ -206,13 +206,13 @@ def test_a_job_that_is_not_there_is_a_page_with_status_404(id: str, service: Tes
 @pytest.mark.parametrize(
     "query", ["with=%00&before=x", "before=ftevent-none", "events=<b>", "with=" + "a," * 500]
 )
-def test_an_odd_query_shows_the_page(query: str, service: TestClient, stored: StoredJobs) -> None:
+def test_an_odd_query_shows_the_page(query: str, service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     for path in ("", "/live", "/metrics"):
         assert service.get(f"/jobs/{id}{path}?{query}").status_code == 200
 
 
-def test_hostile_texts_stay_text(service: TestClient, stored: StoredJobs) -> None:
+def test_hostile_texts_stay_text(service: TestClient, stored: JobStore) -> None:
     hostile = " ".join(HOSTILE_TEXTS)
     id = stored.add_job(
         status="failed",
@@ -234,7 +234,7 @@ def test_hostile_texts_stay_text(service: TestClient, stored: StoredJobs) -> Non
 
 
 @pytest.mark.parametrize("status", ["queued", "validating_files", "pausing", "paused", "cancelled"])
-def test_every_status_has_a_sentence(status: Any, service: TestClient, stored: StoredJobs) -> None:
+def test_every_status_has_a_sentence(status: Any, service: TestClient, stored: JobStore) -> None:
     id = stored.add_job(status=status)
     text = text_of(service.get(f"/jobs/{id}").text)
     assert f"{status.replace('_', ' ')} The " in text
@@ -242,9 +242,7 @@ def test_every_status_has_a_sentence(status: Any, service: TestClient, stored: S
 
 
 @pytest.mark.slow
-def test_a_job_with_100_000_events_is_shown_in_time(
-    service: TestClient, stored: StoredJobs
-) -> None:
+def test_a_job_with_100_000_events_is_shown_in_time(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job(status="running")
     stored.add_message(id, "Fine-tuning job started")
     stored.add_steps(id, 1, 91_000, 91_000)
@@ -256,7 +254,7 @@ def test_a_job_with_100_000_events_is_shown_in_time(
         assert time.perf_counter() - start < 1, path
 
 
-def test_metrics_are_read_once(stored: StoredJobs) -> None:
+def test_metrics_are_read_once(stored: JobStore) -> None:
     id = running_job(stored)
     job = stored.database.get(JobObject, id)
     assert job
@@ -269,7 +267,7 @@ def test_metrics_are_read_once(stored: StoredJobs) -> None:
     assert metrics.series(["train_loss"]) == first
 
 
-def test_the_cache_of_metrics_is_bounded(stored: StoredJobs) -> None:
+def test_the_cache_of_metrics_is_bounded(stored: JobStore) -> None:
     cache = MetricsCache()
     for number in range(MAX_JOBS + 3):
         id = stored.add_job(user_provided_suffix=str(number))

@@ -14,8 +14,8 @@ from support.browser import HOSTILE_TEXTS, TagCollector
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run
+from support.job_store import JobStore
 from support.local_server import LocalServer
-from support.stored_jobs import StoredJobs
 
 
 def text_of(page: str) -> str:
@@ -161,7 +161,7 @@ def test_what_cannot_be_shown_is_one_line(
 
 
 def test_a_job_of_the_local_service_has_the_same_page(tmp_path: Path, ftkit: Run) -> None:
-    with LocalServer(tmp_path / "data", max_jobs=0) as server, StoredJobs(server.folder) as stored:
+    with LocalServer(tmp_path / "data", max_jobs=0) as server, JobStore(server.folder) as stored:
         id = stored.add_job(status="running")
         stored.add_steps(id, 1, 30, 60)
         stored.add_model(id, 15, is_last=False, train_loss=1.5)

@@ -12,14 +12,14 @@ import openai
 import pytest
 
 from ftkit.server.downloads import read_file, read_tail, zip_files
+from support.job_store import JobStore
 from support.local_server import LocalServer
-from support.stored_jobs import StoredJobs
 
 
 def test_an_adapter_is_downloaded_as_a_zip_with_its_files_only(
     local_server: LocalServer, client: openai.OpenAI
 ) -> None:
-    with StoredJobs(local_server.folder) as stored:
+    with JobStore(local_server.folder) as stored:
         id = stored.add_job()
         checkpoint, model = stored.add_model(id, 10, is_last=False), stored.add_model(id, 20)
         (stored.folder.adapter(id, 20) / "optimizer.pt").write_bytes(b"private")
@@ -51,7 +51,7 @@ def test_a_base_model_may_be_called_adapter(client: openai.OpenAI) -> None:
 def test_an_adapter_whose_files_are_gone_is_error_404(
     local_server: LocalServer, client: openai.OpenAI
 ) -> None:
-    with StoredJobs(local_server.folder) as stored:
+    with JobStore(local_server.folder) as stored:
         id = stored.add_job()
         model = stored.add_model(id, 20)
         (stored.folder.adapter(id, 20) / "adapter_model.safetensors").unlink()
@@ -61,7 +61,7 @@ def test_an_adapter_whose_files_are_gone_is_error_404(
 
 def test_files_and_logs_of_another_key_are_not_there(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data", keys=("one", "two"), max_jobs=0) as server:
-        with StoredJobs(server.folder, tenant="of nobody") as stored:
+        with JobStore(server.folder, tenant="of nobody") as stored:
             id = stored.add_job()
             model = stored.add_model(id, 20)
             stored.write_log(id, "private")
@@ -72,7 +72,7 @@ def test_files_and_logs_of_another_key_are_not_there(tmp_path: Path) -> None:
 
 
 def test_the_log_of_a_job_is_text(local_server: LocalServer, client: openai.OpenAI) -> None:
-    with StoredJobs(local_server.folder) as stored:
+    with JobStore(local_server.folder) as stored:
         id = stored.add_job()
         url = f"{client.base_url}fine_tuning/jobs/{id}/log"
         missing = httpx.get(url)

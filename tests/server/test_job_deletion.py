@@ -14,16 +14,16 @@ from ftkit.server.job_deletion import delete_job
 from ftkit.server.lifecycle import create_job, tuned_name
 from ftkit.server.models import ModelRegistry
 from ftkit.server.objects import JobObject, ModelObject
+from support.job_store import JobStore
 from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
 from support.server_requests import raw_request, upload_file
-from support.stored_jobs import StoredJobs
 from support.traces import traces
 
 SECRET = "unlikely-words-in-a-job"
 
 
-def finished_job(stored: StoredJobs) -> str:
+def finished_job(stored: JobStore) -> str:
     """A job whose every part has the text SECRET in it."""
     results = stored.add_file(SECRET.encode(), f"{SECRET}.csv")
     id = stored.add_job(metadata={"note": SECRET}, result_files=[results.id])
@@ -38,7 +38,7 @@ def finished_job(stored: StoredJobs) -> str:
 def test_a_finished_job_is_deleted_with_all_that_belongs_to_it(
     local_server: LocalServer, client: openai.OpenAI
 ) -> None:
-    with StoredJobs(local_server.folder) as stored:
+    with JobStore(local_server.folder) as stored:
         id = finished_job(stored)
         file = client.fine_tuning.jobs.retrieve(id).training_file
         assert len(traces(local_server.folder, SECRET)) >= 3
@@ -67,7 +67,7 @@ def test_a_job_that_has_not_finished_is_not_deleted(tmp_path: Path) -> None:
 
 
 def test_a_job_is_kept_until_its_process_has_ended(tmp_path: Path) -> None:
-    with StoredJobs(tmp_path) as stored:
+    with JobStore(tmp_path) as stored:
         id = stored.add_job(status="cancelled", handle="7:1")
         with pytest.raises(ConflictError, match="try again in a few seconds"):
             delete_job(stored.database, stored.folder, id, "local")
@@ -75,7 +75,7 @@ def test_a_job_is_kept_until_its_process_has_ended(tmp_path: Path) -> None:
 
 
 def test_a_job_is_kept_whole_while_another_trains_on_its_model(tmp_path: Path) -> None:
-    with StoredJobs(tmp_path) as stored:
+    with JobStore(tmp_path) as stored:
         id = stored.add_job()
         name = stored.add_model(id, 20)
         body = JobBody(model=name, training_file=stored.add_file(b"{}\n").id)
@@ -102,7 +102,7 @@ def test_a_job_of_another_key_is_not_deleted(tmp_path: Path) -> None:
 
 
 def test_what_a_process_writes_after_the_deletion_is_removed(tmp_path: Path) -> None:
-    with StoredJobs(tmp_path) as stored:
+    with JobStore(tmp_path) as stored:
         ids = [stored.add_job(status="cancelled") for _ in range(2)]
         for id, remove in zip(ids, (remove_job_data, None), strict=True):
             delete_job(stored.database, stored.folder, id, "local")

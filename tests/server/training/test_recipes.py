@@ -178,7 +178,7 @@ def test_a_job_of_two_processes_survives_the_loss_of_either_and_a_pause(
         wait_for_steps(client, job, 30)
         client.fine_tuning.jobs.pause(job)
         wait_for_job(client, job, "paused")
-        wait_for_end(server.folder, "rank", 20, job)
+        wait_for_end(server.folder, "rank", 5, job)
         client.fine_tuning.jobs.resume(job)
         wait_for_job(client, job, "succeeded")
         events = client.fine_tuning.jobs.list_events(job, limit=100)

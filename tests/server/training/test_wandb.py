@@ -139,7 +139,7 @@ def test_a_restarted_job_resumes_its_run(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         server.kill()
-        wait_for_end(server.folder, "train", 20)
+        wait_for_end(server.folder, "train", 5)
         server.start(WANDB_MODE="offline")
         wait_for_job(server.client(), job, "succeeded")
         files = run_files(server, job)

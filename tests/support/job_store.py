@@ -25,7 +25,7 @@ CREATED = 1_780_000_000
 """Unix time at which the jobs are created."""
 
 
-class StoredJobs:
+class JobStore:
     """The database and the folder of a server, which may run, to put jobs into.
 
     Use it in a `with` block, which closes the database.
@@ -36,7 +36,7 @@ class StoredJobs:
         self.database = Database(self.folder.database)
         self.tenant = tenant
 
-    def __enter__(self) -> StoredJobs:
+    def __enter__(self) -> JobStore:
         return self
 
     def __exit__(self, *_: object) -> None:
