@@ -222,8 +222,9 @@ class Checks:
             code = await process.wait()
         finally:
             watch.cancel()
-            if process.returncode is None:
+            if process.returncode is None:  # the service stops
                 process.kill()
+                await process.wait()
         if failure:
             self._log(check, log)
             return failure

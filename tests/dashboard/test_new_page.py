@@ -10,7 +10,7 @@ import pytest
 
 from support.dashboard import settled, upload
 from support.local_server import LocalServer, wait_for_job
-from support.training import CITY_DATA, encode_jsonl
+from support.training import CITY_DATA, city_example, encode_jsonl
 
 PREFERENCES = encode_jsonl(
     [
@@ -52,6 +52,15 @@ def test_the_plan_is_what_the_job_does(browser_client: httpx2.Client, server: Lo
     tokens = re.search(r"<dt>tokens</dt><dd>([0-9,]+)<", page)
     assert tokens
     assert job.trained_tokens == 2 * int(tokens[1].replace(",", ""))
+
+
+@pytest.mark.training
+def test_a_large_file_is_estimated_by_a_sample(browser_client: httpx2.Client) -> None:
+    rows = encode_jsonl([city_example(f"{number:05}", "yes") for number in range(20_001)])
+    page = plan(browser_client, upload(browser_client, rows), n_epochs="1", batch_size="10")
+    assert "about, by a sample" in page
+    assert "<dt>examples</dt><dd>20,001<" in page
+    assert "<dt>steps</dt><dd>2,001<" in page
 
 
 @pytest.mark.training
@@ -105,6 +114,15 @@ def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx2.Client) 
     page = plan(browser_client, file)
     assert "The training file is not ready: " in page
     assert f'href="/files/{file}"' in page
+    assert "data-create disabled" in page
+
+
+@pytest.mark.training
+def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx2.Client) -> None:
+    file = upload(browser_client, CITY_DATA)
+    page = plan(browser_client, file, hub="nobody/nothing")
+    assert "the base model nobody/nothing cannot be loaded" in page
+    assert "Try again" in page
     assert "data-create disabled" in page
 
 
