@@ -37,7 +37,7 @@ def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> No
         start_validation(client, server)
         time.sleep(seconds)
         server.kill()
-        wait_for_end(server.folder, "check", 1)
+        wait_for_end(server.folder, "check", 0.5)
 
 
 @LINUX

@@ -204,13 +204,13 @@ def test_the_memory_of_completions_is_free_while_a_job_trains(server: LocalServe
     ask_model(client, SMOKE, "x", max_tokens=1)
     job = start_job(client, LONG_DATA, method=method_with(n_epochs=50)).id
     wait_for_worker(server.folder, "train", job)
-    wait_for_end(server.folder, "generate", 10)
+    wait_for_end(server.folder, "generate", 1)
     wait_for_event(client, job, "Step 1/")
     assert not worker_processes(server.folder, "generate")
     assert isinstance(ask_model(client, SMOKE, "x", max_tokens=1), str)
     assert len(worker_processes(server.folder, "generate")) == 1
     assert client.fine_tuning.jobs.cancel(job).status == "cancelled"
-    wait_for_end(server.folder, "train", 20)
+    wait_for_end(server.folder, "train", 5)
 
 
 def test_a_pending_completion_is_finished_before_its_memory_is_freed(server: LocalServer) -> None:
@@ -232,7 +232,7 @@ def test_a_pending_completion_is_finished_before_its_memory_is_freed(server: Loc
         next(chunks)
     assert worker_processes(server.folder, "generate") == generate
     assert list(chunks)[-1].choices[0].finish_reason
-    wait_for_end(server.folder, "generate", 10)
+    wait_for_end(server.folder, "generate", 2)
     client.fine_tuning.jobs.cancel(job)
 
 

@@ -45,7 +45,7 @@ def test_a_worker_ends_with_its_server(
         wait_for_worker(server.folder, task)
         time.sleep(seconds)
         server.kill()
-        wait_for_end(server.folder, task, 2)
+        wait_for_end(server.folder, task, 0.5)
 
 
 def test_a_prompt_whose_process_is_killed_before_it_is_read_gets_an_error(tmp_path: Path) -> None:
