@@ -199,7 +199,8 @@ def list_models(database: Database, tenant: str) -> list[str]:
         " AND length(model) BETWEEN 1 AND :length"
         " ORDER BY model LIMIT :limit"
     )
-    values = {"tenant": tenant, "length": MAX_MODEL_LENGTH, "limit": MAX_MODELS}
+    values: dict[str, str | int] = {"tenant": tenant}
+    values |= {"length": MAX_MODEL_LENGTH, "limit": MAX_MODELS}
     return [row[0] for row in database.rows(statement, values)]
 
 
