@@ -18,6 +18,7 @@ from ftkit.dashboard import (
     prepare_page,
     static,
 )
+from ftkit.dashboard.respond import not_found
 from ftkit.server.web_pages import WebPages
 
 DASHBOARD = WebPages(
@@ -34,4 +35,5 @@ DASHBOARD = WebPages(
     ],
     login=login.PATH,
     open_paths=(login.PATH, static.PATH),
+    not_found=not_found,
 )

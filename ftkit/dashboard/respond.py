@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from ftkit._version import __version__
 from ftkit.dashboard.static import static_url
 from ftkit.pages.page import environment
-from ftkit.server.errors import ServiceError
+from ftkit.server.errors import EXCERPT, ServiceError
 from ftkit.server.responses import error_status
 
 POLICY = (
@@ -86,6 +86,12 @@ def respond(
         **values,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), status, HEADERS)
+
+
+def not_found(request: Request) -> Response:
+    """Return the page for an address that does not exist."""
+    message = f"There is no page {request.url.path[:EXCERPT]}."
+    return respond(request, "error", status=404, title="Not found", message=message)
 
 
 def page(endpoint: Endpoint) -> Endpoint:

@@ -167,6 +167,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.service, app.state.authenticator = service, authenticator
+    app.state.pages = settings.pages
     # Not one of Starlette's middlewares, which unexpected errors bypass.
     identified = RequestIdMiddleware(app)
     if not settings.log_requests:

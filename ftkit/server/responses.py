@@ -30,6 +30,7 @@ from ftkit.server.errors import (
     UnavailableError,
 )
 from ftkit.server.storage import full_disk, full_disk_reason
+from ftkit.server.web_pages import WebPages
 
 RETRY_SECONDS = 2
 """Seconds after which clients may repeat a request that found the service busy."""
@@ -136,7 +137,11 @@ def _internal_error_message(error: Exception) -> str:
 
 
 def _routing_error(request: Request, status: int) -> Response:
-    """Return the response to a request that no route matches."""
+    """Return the response to a request that no route matches: a page, if a browser sent it."""
+    pages: WebPages | None = request.app.state.pages
+    is_browser = "text/html" in request.headers.get("accept", "")
+    if status == 404 and pages and is_browser:
+        return pages.not_found(request)
     method, path = request.method, request.url.path[:EXCERPT]
     if status == 405:
         message, code = f"Not allowed to {method} on {path}.", "method_not_supported"

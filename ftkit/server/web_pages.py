@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 
@@ -16,8 +18,10 @@ class WebPages(Struct, frozen=True):
         login: Path of the page to which browsers without a login are redirected.
         open_paths: Paths that need no login, such as that of the login itself. With a slash at the
             end, all paths below one.
+        not_found: Returns the page for an address that does not exist.
     """
 
     routes: Sequence[Route]
     login: str
     open_paths: tuple[str, ...]
+    not_found: Callable[[Request], Response]

@@ -118,6 +118,14 @@ def test_only_scripts_and_styles_are_served(open_service: TestClient, name: str)
     assert open_service.get(f"/static/{name}").status_code == 404
 
 
+def test_an_address_that_does_not_exist_is_a_page_for_browsers_only(
+    open_service: TestClient,
+) -> None:
+    page = open_service.get("/nowhere", headers={"accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, "There is no page /nowhere." in page.text) == (404, True)
+    assert open_service.get("/nowhere").json()["error"]["code"] == "unknown_url"
+
+
 def test_a_page_of_another_tenant_is_not_shown(service: TestClient) -> None:
     log_in(service)
     response = service.get("/jobs/ftjob-other")
