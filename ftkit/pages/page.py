@@ -124,6 +124,7 @@ def environment() -> Environment:
         "money": money,
         "plural": plural,
         "ranges": ranges,
+        "value": _value,
     }
     return templates
 
@@ -133,6 +134,13 @@ def _finalize(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return visible(value)
     return value
+
+
+def _value(text: str) -> Any:
+    """Return a text as the value of a field: escaped, with all of its characters."""
+    from markupsafe import escape
+
+    return escape(text)
 
 
 def visible(text: str) -> str:

@@ -55,6 +55,8 @@ Beta = Auto | Annotated[float, Meta(gt=0, le=2)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 WandbName = Annotated[str, Meta(pattern=r"\A[^/\\#?%:\x00-\x1f\x7f]{1,128}\Z")]
 """Project or entity of Weights & Biases, which refuses other characters in names."""
+Suffix = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,64}\Z")]
+"""Part of the name of a model. Control characters cannot be part of the path of a request."""
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Metadata = Annotated[
     dict[Text64, Annotated[str, Meta(max_length=512)]], Meta(max_length=MAX_METADATA)
@@ -107,7 +109,7 @@ class JobBody(Struct, forbid_unknown_fields=True):
     model: Name
     training_file: Name
     validation_file: Annotated[str, Meta(max_length=256)] | None = None
-    suffix: Text64 | None = None
+    suffix: Suffix | None = None
     seed: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None = None
     metadata: Metadata | None = None
     method: Method | None = None

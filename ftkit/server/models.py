@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ftkit._text import shell_join
 from ftkit.server.database import Database
 from ftkit.server.errors import MissingObjectError
 from ftkit.server.objects import JobObject, ModelObject
@@ -110,7 +111,8 @@ class ModelRegistry:
     def _unknown_model(self, name: str) -> str:
         if name.startswith("ft:") or not self._uses_hub:
             return f"The model '{name}' does not exist; `GET /v1/models` lists the existing ones."
+        command = shell_join(["ftkit", "serve", "--map", f"{name}=Qwen/Qwen3-0.6B"])
         return (
             f"The model '{name}' is not available on this service. Map the name to a model of the"
-            f" Hugging Face hub or to a folder: ftkit serve --map {name}=Qwen/Qwen3-0.6B"
+            f" Hugging Face hub or to a folder: {command}"
         )

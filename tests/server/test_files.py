@@ -59,6 +59,14 @@ def test_a_file_is_sent_whole_if_the_range_is_none_of_its_parts(
     assert (response.status_code, response.content) == (200, CLEAN_DATA)
 
 
+def test_no_browser_shows_a_file_or_runs_it_as_a_script(client: openai.OpenAI) -> None:
+    file = upload_file(client, b"document.title = 1")
+    headers = client.files.with_raw_response.content(file.id).headers
+    assert headers["content-disposition"] == "attachment"
+    assert headers["content-security-policy"] == "sandbox"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
 def test_deleting_a_file_leaves_another_with_the_same_content(client: openai.OpenAI) -> None:
     one, two = upload_file(client), upload_file(client, name="other.jsonl")
     client.files.delete(one.id)

@@ -65,6 +65,7 @@ def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
         ({"model": "ft:gpt-4o:a::b", "training_file": "FILE"}, "model", "model_not_found"),
         ({"model": "../../etc/x", "training_file": "FILE"}, "model", "model_not_found"),
         ({"model": SMOKE, "training_file": "FILE", "suffix": "x" * 65}, "suffix", "invalid_value"),
+        ({"model": SMOKE, "training_file": "FILE", "suffix": "a\nb"}, "suffix", "invalid_value"),
         ({"model": SMOKE, "training_file": "FILE", "seed": -1}, "seed", "invalid_value"),
         ({"model": SMOKE, "training_file": "FILE", "nonsense": 1}, "nonsense", "unknown_parameter"),
         (

@@ -51,6 +51,11 @@ def test_with_keys_only_models_that_the_operator_named_are_loaded(tmp_path: Path
         assert not (server.folder / "generate.log").exists()
 
 
+def test_the_command_that_maps_a_name_quotes_it_for_the_shell(store: Database) -> None:
+    with pytest.raises(MissingObjectError, match=r"--map 'a;b \$\(c\)=Qwen/Qwen3-0\.6B'$"):
+        ModelRegistry(store, {}).find("a;b $(c)", "t")
+
+
 def test_a_tuned_model_needs_a_base_that_the_operator_still_names(store: Database) -> None:
     model = ModelObject(id="ft:a", tenant="t", base="own/model", job="ftjob-1", step=1)
     store.add(model)

@@ -24,6 +24,12 @@ from ftkit.server.storage import Allowance
 
 PAGE = PageSize(maximum=10_000, default=10_000)
 
+CONTENT_HEADERS = {
+    "content-disposition": "attachment",
+    "content-security-policy": "sandbox",
+    "x-content-type-options": "nosniff",
+}
+"""Headers with which no browser shows a file, or runs it as a script of the service."""
 
 RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})|bytes=-([0-9]{1,15})")
 """`Range` header with the first byte, and the last one unless it is the end of the file; or with
@@ -83,7 +89,9 @@ async def content(request: Request) -> Response:
     path = service.folder.blob(file.sha256)
     stat = await run_in_threadpool(path.stat)
     _keep_single_range(request, stat.st_size)
-    return FileResponse(path, media_type="application/octet-stream", stat_result=stat)
+    return FileResponse(
+        path, headers=CONTENT_HEADERS, media_type="application/octet-stream", stat_result=stat
+    )
 
 
 def _keep_single_range(request: Request, size: int) -> None:

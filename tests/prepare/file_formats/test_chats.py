@@ -11,7 +11,7 @@ import pytest
 from ftkit.errors import FileError, UnknownNameError, UsageError
 from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.file_formats import whatsapp as whatsapp_reader
-from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.file_formats.base import MissingOptionError, ReadOptions
 from ftkit.prepare.file_formats.shared import chats
 from support.chat_exports import ANN, CHAT, WHATSAPP, effects, read, telegram
 
@@ -175,8 +175,10 @@ def test_days_and_months_are_told_apart_by_their_order(tmp_path: Path) -> None:
 def test_the_authors_are_named_if_nobody_is_or_the_name_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text(WHATSAPP, "utf-8")
-    with pytest.raises(UsageError, match=r"set `me` to .*; its authors are 'Bob', 'Cléo M', 'Ann'"):
+    authors = r"set `me` to .*; its authors are 'Bob', 'Cléo M', 'Ann'"
+    with pytest.raises(MissingOptionError, match=authors) as missing:
         read(path, ReadOptions())
+    assert (missing.value.option, missing.value.value) == ("me", "Bob")
     with pytest.raises(UsageError, match="no message of 'ann', but of 'Bob'"):
         read(path, ReadOptions(me="ann"))
     with pytest.raises(UsageError, match=r"`sheet` applies to xlsx, but .* is whatsapp"):

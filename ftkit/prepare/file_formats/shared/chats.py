@@ -12,7 +12,7 @@ from ftkit._text import excerpt
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.example import Example, Extra, ExtraKind, Message
-from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.file_formats.base import MissingOptionError, ReadOptions
 from ftkit.prepare.rows import ExampleRow, Row
 
 PAUSE = 6.0
@@ -83,14 +83,14 @@ def read_conversations(
         options: `me` is the name of the person whose messages are the assistant's.
 
     Raises:
-        UsageError: Nobody is named, or nobody in the chats has that name.
+        MissingOptionError: Nobody is named.
+        UsageError: Nobody in the chats has that name.
     """
     if options.me is None:
-        names = _authors(post for group in islice(conversations, FIRST) for post in group)
-        raise UsageError(
-            f"{path} is a chat: set `me` to the name of the person whose messages become the "
-            f"assistant's; its authors are {names}"
-        )
+        posts = [post for group in islice(conversations, FIRST) for post in group]
+        problem = "the file is a chat, and one person's messages become the assistant's"
+        advice = f"set `me` to the name of that person; its authors are {_authors(posts)}"
+        raise MissingOptionError(path, problem, "me", posts[0].author, advice)
     others: dict[str, Post] = {}
     is_there = False
     for group in conversations:
