@@ -41,8 +41,11 @@ SECONDS: dict[Task, float] = {"validate": 1800, "encode": 600, "convert": 300, "
 """Maximum time of a check in seconds, by task."""
 
 ABANDONED_SECONDS = 180.0
-"""Seconds after which a check ends that no page has asked for. Browsers ask once a minute in tabs
-that are not shown."""
+"""Seconds after which a check ends that no page has asked for. Hidden tabs also ask, for which
+browsers run timers once a minute or more often."""
+
+ABANDONED = "The check was ended, since no page asked for it any more."
+"""Reason for the end of such a check. It is not remembered: the next page starts the check again."""
 
 CACHE_BYTES, CACHE_FILES = 512 << 20, 10_000
 """Maximum size and number of the files with results; the oldest ones are removed."""
@@ -174,7 +177,7 @@ class Checks:
                 failure = "The check failed; the log of the service has the reason."
             finally:
                 self._entries.pop(key, None)
-            if failure:
+            if failure and failure != ABANDONED:
                 self._failures[key] = Failure(failure)
                 if len(self._failures) > MAX_FAILURES:
                     self._failures.popitem(last=False)
@@ -298,7 +301,7 @@ async def _watch(entry: _Entry, process: asyncio.subprocess.Process) -> str:
             return f"The check took longer than {limit / 60:.0f} minutes and was ended."
         if _is_abandoned(entry):
             process.kill()
-            return "The check was ended, since no page asked for it any more."
+            return ABANDONED
 
 
 async def _read_messages(entry: _Entry, process: asyncio.subprocess.Process) -> str:

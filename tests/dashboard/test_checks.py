@@ -73,7 +73,7 @@ def test_a_check_that_takes_too_long_is_ended(
     assert not list(place.folder.parts.iterdir())
 
 
-def test_a_check_that_no_page_asks_for_is_ended(
+def test_a_check_that_no_page_asks_for_is_ended_and_starts_again_with_the_next_page(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks_module, "ABANDONED_SECONDS", 0.2)
@@ -87,6 +87,7 @@ def test_a_check_that_no_page_asks_for_is_ended(
             await asyncio.sleep(0.05)
         assert not place.checks.path(check, RESULT).exists()
         assert not list(place.folder.parts.iterdir())
+        assert isinstance(await place.checks.state(check, "t"), Progress)
 
     run(leave())
 
