@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ftkit.dashboard.check_results import Check, Encoded, Validated
 from ftkit.dashboard.checks import Failure, Progress, get_checks
-from ftkit.dashboard.files_page import TRAINING, find_file, validation
+from ftkit.dashboard.files_page import TRAINING, find_file, validation, validation_check
 from ftkit.dashboard.respond import fragment, page, respond
 from ftkit.server.bodies import JobBody, read_body
 from ftkit.server.context import get_context
@@ -162,6 +162,8 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
             plan.problem = f"The {kind} file is no training data yet; convert it first."
             plan.faulty = file.id
             return
+        if "again" in request.query_params:
+            get_checks(request).forget(validation_check(request, file))
         result = await validation(request, file)
         if isinstance(result, Progress):
             plan.progress, plan.waiting = result, f"Checking the {kind} file"
@@ -174,8 +176,8 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
             plan.problem = f"The {kind} file is not ready: {result.verdict.headline}"
             plan.faulty = file.id
             return
-    if plan.training is None and plan.warning:
-        plan.problem = plan.warning
+    if plan.training is None and plan.file:
+        plan.problem, plan.can_retry, plan.faulty = plan.warning, True, plan.file.id
 
 
 def _job(request: Request, values: dict[str, str], plan: Plan) -> tuple[ModelRef, JobBody]:

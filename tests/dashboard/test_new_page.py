@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -115,6 +116,23 @@ def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx2.Client) 
     assert "The training file is not ready: " in page
     assert f'href="/files/{file}"' in page
     assert "data-create disabled" in page
+
+
+def test_a_failed_check_of_the_training_file_can_be_repeated(
+    browser_client: httpx2.Client, server: LocalServer
+) -> None:
+    content = encode_jsonl([city_example(f"r{number}", "x") for number in range(12)])
+    name = hashlib.sha256(content).hexdigest()
+    file = upload(browser_client, content)
+    (blob,) = server.folder.glob(f"blobs/**/{name}")
+    aside = blob.rename(blob.with_suffix(".aside"))
+    page = plan(browser_client, file)
+    assert "The training file was not checked: " in page
+    assert "Try again" in page
+    assert f'href="/files/{file}"' in page
+    aside.rename(blob)
+    assert "was not checked" in plan(browser_client, file)
+    assert "was not checked" not in plan(browser_client, file, again="1", n_epochs="0")
 
 
 @pytest.mark.training
