@@ -45,7 +45,7 @@ ABANDONED_SECONDS = 180.0
 browsers run timers once a minute or more often."""
 
 ABANDONED = "The check was ended, since no page asked for it any more."
-"""Reason for the end of such a check. It is not remembered: the next page starts the check again."""
+"""Reason for the end of such a check. It is not remembered: the next page starts it again."""
 
 CACHE_BYTES, CACHE_FILES = 512 << 20, 10_000
 """Maximum size and number of the files with results; the oldest ones are removed."""

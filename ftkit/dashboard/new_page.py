@@ -17,7 +17,15 @@ from ftkit.dashboard.check_results import Check, Encoded, Validated
 from ftkit.dashboard.checks import Failure, Progress, get_checks
 from ftkit.dashboard.files_page import TRAINING, find_file, validation, validation_check
 from ftkit.dashboard.respond import fragment, page, respond
-from ftkit.server.bodies import JobBody, read_body
+from ftkit.server.bodies import (
+    MAX_BATCH_SIZE,
+    MAX_BETA,
+    MAX_EPOCHS,
+    MAX_SEED,
+    MAX_SUFFIX,
+    JobBody,
+    read_body,
+)
 from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
 from ftkit.server.errors import InvalidRequestError, ServiceError
@@ -35,13 +43,13 @@ MAX_VALUE = 256
 HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta")
 
 ALLOWED = {
-    "n_epochs": "Epochs must be a whole number from 1 to 50, or empty.",
-    "batch_size": "The batch size must be a whole number from 1 to 256, or empty.",
+    "n_epochs": f"Epochs must be a whole number from 1 to {MAX_EPOCHS}, or empty.",
+    "batch_size": f"The batch size must be a whole number from 1 to {MAX_BATCH_SIZE}, or empty.",
     "learning_rate_multiplier": "The learning rate multiplier must be a number above 0, or empty.",
-    "beta": "The DPO beta must be a number above 0 and up to 2, or empty.",
-    "seed": "The seed must be a whole number from 0 to 2,147,483,647, or empty.",
+    "beta": f"The DPO beta must be a number above 0 and up to {MAX_BETA}, or empty.",
+    "seed": f"The seed must be a whole number from 0 to {MAX_SEED:,}, or empty.",
     "metadata": f"The priority must be a whole number from {-MAX_PRIORITY} to {MAX_PRIORITY}.",
-    "suffix": "The suffix must have at most 64 characters.",
+    "suffix": f"The suffix must have at most {MAX_SUFFIX} characters.",
 }
 """Sentences on invalid values, by the last part of the parameter that the API names."""
 
@@ -96,6 +104,7 @@ async def show(request: Request) -> Response:
         title="New job",
         values=values,
         max_priority=MAX_PRIORITY,
+        max_suffix=MAX_SUFFIX,
         plan=plan,
         **choices,
     )

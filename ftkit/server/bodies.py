@@ -48,10 +48,22 @@ Auto = Literal["auto"]
 MAX_EPOCHS = 50
 """Maximum number of epochs."""
 
+MAX_BATCH_SIZE = 256
+"""Maximum number of examples of a batch."""
+
+MAX_BETA = 2
+"""Maximum DPO beta."""
+
+MAX_SEED = 2_147_483_647
+"""Maximum seed."""
+
+MAX_SUFFIX = 64
+"""Maximum number of characters of the suffix of a model's name."""
+
 Epochs = Auto | Annotated[int, Meta(ge=1, le=MAX_EPOCHS)]
-BatchSize = Auto | Annotated[int, Meta(ge=1, le=256)]
+BatchSize = Auto | Annotated[int, Meta(ge=1, le=MAX_BATCH_SIZE)]
 Rate = Auto | Annotated[float, Meta(gt=0)]
-Beta = Auto | Annotated[float, Meta(gt=0, le=2)]
+Beta = Auto | Annotated[float, Meta(gt=0, le=MAX_BETA)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 WandbName = Annotated[str, Meta(pattern=r"\A[^/\\#?%:\x00-\x1f\x7f]{1,128}\Z")]
 """Project or entity of Weights & Biases, which refuses other characters in names."""
@@ -107,8 +119,8 @@ class JobBody(Struct, forbid_unknown_fields=True):
     model: Name
     training_file: Name
     validation_file: Annotated[str, Meta(max_length=256)] | None = None
-    suffix: Text64 | None = None
-    seed: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None = None
+    suffix: Annotated[str, Meta(min_length=1, max_length=MAX_SUFFIX)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] | None = None
     metadata: Metadata | None = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
