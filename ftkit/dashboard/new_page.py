@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.dashboard.check_results import Check, Encoded, Validated
-from ftkit.dashboard.checks import Failure, Progress, get_checks
+from ftkit.dashboard.checks import CheckFailure, CheckProgress, get_checks
 from ftkit.dashboard.files_page import TRAINING, find_file, validation, validation_check
 from ftkit.dashboard.respond import fragment, page, respond
 from ftkit.server.bodies import (
@@ -68,7 +68,7 @@ class Plan(Struct):
         warning: Reason why it is not known whether it can, or "".
         can_retry: True if the problem may have gone when the check is repeated.
         faulty: Id of the file that has the problem, or "".
-        progress: Progress of a check without a result yet, or None.
+        progress: CheckProgress of a check without a result yet, or None.
         waiting: What that check does.
         training, validation: The results for the files.
         encoded: The examples as the base model is trained on them.
@@ -79,7 +79,7 @@ class Plan(Struct):
     warning: str = ""
     can_retry: bool = False
     faulty: str = ""
-    progress: Progress | None = None
+    progress: CheckProgress | None = None
     waiting: str = ""
     file: FileObject | None = None
     training: Validated | None = None
@@ -174,10 +174,10 @@ async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> 
         if "again" in request.query_params:
             get_checks(request).forget(validation_check(request, file))
         result = await validation(request, file)
-        if isinstance(result, Progress):
+        if isinstance(result, CheckProgress):
             plan.progress, plan.waiting = result, f"Checking the {kind} file"
             return
-        if isinstance(result, Failure):
+        if isinstance(result, CheckFailure):
             plan.warning = f"The {kind} file was not checked: {result.message}"
             continue
         setattr(plan, kind, result)
@@ -260,10 +260,10 @@ async def _encode(request: Request, plan: Plan, model: ModelRef, body: JobBody) 
     if "again" in request.query_params:
         get_checks(request).forget(check)
     state = await get_checks(request).state(check, tenant)
-    if isinstance(state, Progress):
+    if isinstance(state, CheckProgress):
         plan.progress, plan.waiting = state, f"Counting the tokens with {model.base}"
         return
-    if isinstance(state, Failure):
+    if isinstance(state, CheckFailure):
         plan.problem, plan.can_retry = state.message, True
         return
     plan.encoded = encoded = msgspec.json.decode(state, type=Encoded)
