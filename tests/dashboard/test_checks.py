@@ -174,7 +174,7 @@ def test_another_tenant_sees_no_file_and_no_result(tmp_path: Path) -> None:
             settled(first, f"/files/{id}/check")
             for path in ("", "/check", "/report", "/fix", "/convert/data"):
                 assert second.get(f"/files/{id}{path}").status_code == 404
-            plan = second.get(f"/new/plan?file={id}&model=ftkit/smoke").text
+            plan = second.get(f"/new/preview?file={id}&model=ftkit/smoke").text
             assert f"No such File object: {id}" in plan
             own = upload(second, CITY_DATA, "mine.jsonl")
             assert POLLED in second.get(f"/files/{own}/check").text

@@ -27,7 +27,7 @@ PREFERENCES = encode_jsonl(
 
 def plan(client: httpx2.Client, file: str, model: str = "ftkit/smoke", **values: str) -> str:
     query = httpx2.QueryParams({"file": file, "model": model, **values})
-    return settled(client, f"/new/plan?{query}")
+    return settled(client, f"/new/preview?{query}")
 
 
 def request_body(page: str) -> dict[str, object]:
@@ -145,4 +145,4 @@ def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx2.Clie
 
 
 def test_the_first_visit_asks_for_a_file(browser_client: httpx2.Client) -> None:
-    assert "Choose a training file" in browser_client.get("/new/plan").text
+    assert "Choose a training file" in browser_client.get("/new/preview").text
