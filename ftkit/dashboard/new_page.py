@@ -146,7 +146,7 @@ def _choices(request: Request) -> dict[str, Any]:
         "bases": [*mapped, smoke],
         "tuned": [json.loads(row)["id"] for row in rows],
         "uses_hub": not request.app.state.authenticator.needs_keys,
-        "default": (mapped or [smoke])[0][0],
+        "default": service.models.default_name(),
     }
 
 
