@@ -36,10 +36,11 @@ PROGRESS_SECONDS = 0.5
 """Seconds between messages on the progress."""
 
 CRASHED = "The check ended unexpectedly; the log of the service has the reason."
+"""Message for an unexpected exception."""
 
 
-class Progress:
-    """Reports the share of the work that is done.
+class ProgressReporter:
+    """Sends the share of the work that is done, at most every `PROGRESS_SECONDS`.
 
     Args:
         total: Number of bytes to read, all reads together.
@@ -109,14 +110,14 @@ def _run(
 ) -> Struct:
     size = path.stat().st_size
     if task == "validate":
-        from ftkit.dashboard.data_check import READS, validate_file
+        from ftkit.dashboard.validation_check import READS, validate_file
 
-        return validate_file(path, output, arguments, Progress(READS * size, send))
+        return validate_file(path, output, arguments, ProgressReporter(READS * size, send))
     if task == "encode":
         from ftkit.dashboard.encoding_check import encode_examples
 
         return encode_examples(path, arguments)
-    from ftkit.dashboard.conversion import convert_file, fix_file
+    from ftkit.dashboard.preparation import convert_file, fix_file
 
     return (convert_file if task == "convert" else fix_file)(path, output, arguments)
 

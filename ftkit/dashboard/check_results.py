@@ -26,10 +26,15 @@ RESULT, REPORT, DATA = ".json", ".html", ".jsonl"
 """Suffixes of the files that a check makes: its result, an HTML report, and examples."""
 
 
+MAX_PREPARED_BYTES = 64 << 20
+"""Maximum size of a file that is converted or fixed, and of the result."""
+
+
 class Check(Struct, frozen=True):
     """A check of a file.
 
     Attributes:
+        task: Name of the check.
         sha256: SHA-256 of the file.
         arguments: Everything else that the result depends on, as a JSON object.
     """
@@ -121,7 +126,7 @@ class Encoded(Struct, frozen=True):
         return self.total / self.examples if self.examples else 1.0
 
 
-class Prepared(Struct, frozen=True):
+class PreparedFile(Struct, frozen=True):
     """Result of `convert` and `fix`.
 
     Attributes:

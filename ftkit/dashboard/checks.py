@@ -11,8 +11,8 @@ import json
 import logging
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -30,19 +30,23 @@ from ftkit.server.folder import Folder
 from ftkit.server.objects import FileObject
 
 MODULE = "ftkit.dashboard.check_process"
+"""Module that a process runs."""
 
 MAX_RUNNING = 2
 """Maximum number of processes."""
 
-MAX_WAITING_OF_TENANT = 8
-"""Maximum number of checks of a tenant that wait for a process. Further ones wait for those."""
+MAX_PENDING_OF_TENANT = 8
+"""Maximum number of checks of a tenant that wait or run. Further ones wait for those."""
 
 SECONDS: dict[Task, float] = {"validate": 1800, "encode": 600, "convert": 300, "fix": 300}
 """Maximum time of a check in seconds, by task."""
 
 ABANDONED_SECONDS = 180.0
-"""Seconds after which a check ends that no page has asked for. Browsers ask once a minute in tabs
-that are not shown."""
+"""Seconds after which a check ends that no page has asked for. Hidden tabs also ask, for which
+browsers run timers once a minute or more often."""
+
+ABANDONED = "The check was ended, since no page asked for it any more."
+"""Reason for the end of such a check. It is not remembered: the next page starts it again."""
 
 CACHE_BYTES, CACHE_FILES = 512 << 20, 10_000
 """Maximum size and number of the files with results; the oldest ones are removed."""
@@ -59,7 +63,7 @@ MESSAGE_BYTES = 1 << 20
 logger = logging.getLogger("ftkit.server")
 
 
-class Progress(Struct, frozen=True):
+class CheckProgress(Struct, frozen=True):
     """A check without a result yet.
 
     Attributes:
@@ -71,31 +75,51 @@ class Progress(Struct, frozen=True):
     share: float | None = None
 
 
-class Failure(Struct, frozen=True):
+class CheckFailure(Struct, frozen=True):
     """A check that failed, and the reason as a sentence."""
 
     message: str
 
 
-Pending = Progress | Failure
+Pending = CheckProgress | CheckFailure
 """What there is instead of a result."""
 
 State = bytes | Pending
 """State of a check: its result as JSON, or what there is instead."""
+
+StateKind = Literal["none", "progress", "failure", "result"]
+"""Kind of a state, for templates; "none" if there is no check."""
+
+
+def state_kind(state: Pending | Struct | None) -> StateKind:
+    """Return the kind of the state of a check, whose result is decoded.
+
+    Args:
+        state: The result, what there is instead, or None if there is no check.
+    """
+    if state is None:
+        return "none"
+    if isinstance(state, CheckProgress):
+        return "progress"
+    return "failure" if isinstance(state, CheckFailure) else "result"
 
 
 class _Entry(Struct, eq=False):
     """A check that waits or runs.
 
     Attributes:
+        check: The check.
+        path: The file.
+        tenant: Tenant that asked for it first.
         asked: Time in seconds at which a page asked for it last.
+        progress: Its progress.
     """
 
     check: Check
     path: Path
     tenant: str
     asked: float
-    progress: Progress = Progress()
+    progress: CheckProgress = CheckProgress()
 
 
 class Checks:
@@ -109,7 +133,7 @@ class Checks:
     def __init__(self, folder: Folder, database: Database) -> None:
         self._folder, self._database = folder, database
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._failures: OrderedDict[str, Failure] = OrderedDict()
+        self._failures: OrderedDict[str, CheckFailure] = OrderedDict()
         self._runners: set[asyncio.Task[None]] = set()
 
     async def state(self, check: Check, tenant: str) -> State:
@@ -128,9 +152,9 @@ class Checks:
         now = asyncio.get_running_loop().time()
         entry = self._entries.get(key)
         if entry is None:
-            waiting = Counter(other.tenant for other in self._entries.values())
-            if waiting[tenant] >= MAX_WAITING_OF_TENANT:
-                return Progress()
+            pending = Counter(other.tenant for other in self._entries.values())
+            if pending[tenant] >= MAX_PENDING_OF_TENANT:
+                return CheckProgress()
             path = self._folder.blob(check.sha256)
             entry = self._entries[key] = _Entry(check, path, tenant, now)
             self._start_runners()
@@ -164,7 +188,7 @@ class Checks:
         """Run the checks that wait, one after the other."""
         while entry := self._next():
             key = _key(entry.check)
-            entry.progress = Progress(is_running=True)
+            entry.progress = CheckProgress(is_running=True)
             try:
                 failure = await self._run_check(entry)
             except ServiceError as error:
@@ -174,8 +198,8 @@ class Checks:
                 failure = "The check failed; the log of the service has the reason."
             finally:
                 self._entries.pop(key, None)
-            if failure:
-                self._failures[key] = Failure(failure)
+            if failure and failure != ABANDONED:
+                self._failures[key] = CheckFailure(failure)
                 if len(self._failures) > MAX_FAILURES:
                     self._failures.popitem(last=False)
 
@@ -226,17 +250,17 @@ class Checks:
                 process.kill()
                 await process.wait()
         if failure:
-            self._log(check, log)
+            self._log_failure(check, log)
             return failure
         if not watch.cancelled() and watch.done():
             return watch.result()
         if code:
-            self._log(check, log)
+            self._log_failure(check, log)
             return "The check was ended by the system, perhaps because its memory was full."
         return ""
 
     @staticmethod
-    def _log(check: Check, log: Path) -> None:
+    def _log_failure(check: Check, log: Path) -> None:
         logger.warning("The check %s failed: %s", check.name, last_line(log))
 
     def _keep(self, check: Check, output: Path) -> None:
@@ -298,7 +322,7 @@ async def _watch(entry: _Entry, process: asyncio.subprocess.Process) -> str:
             return f"The check took longer than {limit / 60:.0f} minutes and was ended."
         if _is_abandoned(entry):
             process.kill()
-            return "The check was ended, since no page asked for it any more."
+            return ABANDONED
 
 
 async def _read_messages(entry: _Entry, process: asyncio.subprocess.Process) -> str:
@@ -307,16 +331,12 @@ async def _read_messages(entry: _Entry, process: asyncio.subprocess.Process) -> 
     failure = ""
     async for line in process.stdout:
         message = msgspec.json.decode(line)
-        entry.progress = Progress(True, message.get("share", entry.progress.share))
+        entry.progress = CheckProgress(True, message.get("share", entry.progress.share))
         failure = message.get("error", failure)
     return failure
 
 
 def _remove(output: Path) -> None:
     """Remove the files whose names begin with that of a check."""
-    for path in _files(output):
+    for path in list(output.parent.glob(f"{output.name}[.-]*")):
         path.unlink(missing_ok=True)
-
-
-def _files(output: Path) -> Iterator[Path]:
-    yield from list(output.parent.glob(f"{output.name}[.-]*"))

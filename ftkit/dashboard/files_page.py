@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ftkit.dashboard.check_results import REPORT, Check, Validated
-from ftkit.dashboard.checks import Pending, get_checks
+from ftkit.dashboard.checks import Pending, get_checks, state_kind
 from ftkit.dashboard.respond import HEADERS, fragment, page, respond
 from ftkit.pages.page import page_policy
 from ftkit.report.data_page import SCRIPTS
@@ -99,8 +99,7 @@ async def show_check(request: Request) -> Response:
 
 def _values(state: Pending | Validated | None) -> dict[str, Any]:
     """Return the values of a check for its template."""
-    kind = "none" if state is None else type(state).__name__.lower()
-    return {"state": state, "kind": kind}
+    return {"state": state, "kind": state_kind(state)}
 
 
 @page

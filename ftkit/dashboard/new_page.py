@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.dashboard.check_results import Check, Encoded, Validated
-from ftkit.dashboard.checks import Failure, Progress, get_checks
-from ftkit.dashboard.files_page import TRAINING, find_file, validation
+from ftkit.dashboard.checks import CheckFailure, CheckProgress, get_checks
+from ftkit.dashboard.files_page import TRAINING, find_file, validation, validation_check
 from ftkit.dashboard.respond import fragment, page, respond
-from ftkit.server.bodies import JobBody, read_body
+from ftkit.server.bodies import (
+    MAX_BATCH_SIZE,
+    MAX_BETA,
+    MAX_EPOCHS,
+    MAX_SEED,
+    MAX_SUFFIX,
+    JobBody,
+    read_body,
+)
 from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
 from ftkit.server.errors import InvalidRequestError, ServiceError
@@ -33,15 +42,16 @@ MAX_VALUE = 256
 """Maximum number of characters of a value of the form."""
 
 HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier", "beta")
+"""Fields that are hyperparameters of the request."""
 
 ALLOWED = {
-    "n_epochs": "Epochs must be a whole number from 1 to 50, or empty.",
-    "batch_size": "The batch size must be a whole number from 1 to 256, or empty.",
+    "n_epochs": f"Epochs must be a whole number from 1 to {MAX_EPOCHS}, or empty.",
+    "batch_size": f"The batch size must be a whole number from 1 to {MAX_BATCH_SIZE}, or empty.",
     "learning_rate_multiplier": "The learning rate multiplier must be a number above 0, or empty.",
-    "beta": "The DPO beta must be a number above 0 and up to 2, or empty.",
-    "seed": "The seed must be a whole number from 0 to 2,147,483,647, or empty.",
+    "beta": f"The DPO beta must be a number above 0 and up to {MAX_BETA}, or empty.",
+    "seed": f"The seed must be a whole number from 0 to {MAX_SEED:,}, or empty.",
     "metadata": f"The priority must be a whole number from {-MAX_PRIORITY} to {MAX_PRIORITY}.",
-    "suffix": "The suffix must have at most 64 characters.",
+    "suffix": f"The suffix must have at most {MAX_SUFFIX} characters.",
 }
 """Sentences on invalid values, by the last part of the parameter that the API names."""
 
@@ -52,7 +62,7 @@ FIELDS = (
 """Names of the fields of the form."""
 
 
-class Plan(Struct):
+class JobPreview(Struct, frozen=True):
     """The data and the settings that a job would be trained with.
 
     Attributes:
@@ -62,8 +72,12 @@ class Plan(Struct):
         faulty: Id of the file that has the problem, or "".
         progress: Progress of a check without a result yet, or None.
         waiting: What that check does.
+        file: The training file.
         training, validation: The results for the files.
         encoded: The examples as the base model is trained on them.
+        hyperparameters: Hyperparameters that the training would use.
+        steps: Number of training steps.
+        base: The base model.
         body: Body of the request that creates the job, or None.
     """
 
@@ -71,7 +85,7 @@ class Plan(Struct):
     warning: str = ""
     can_retry: bool = False
     faulty: str = ""
-    progress: Progress | None = None
+    progress: CheckProgress | None = None
     waiting: str = ""
     file: FileObject | None = None
     training: Validated | None = None
@@ -88,7 +102,7 @@ async def show(request: Request) -> Response:
     """Return the page."""
     values, choices = _form(request), await run_in_threadpool(_choices, request)
     values["model"] = values["model"] or choices["default"]
-    plan = await _plan(request, values)
+    preview = await _preview(request, values)
     return respond(
         request,
         "new",
@@ -96,15 +110,16 @@ async def show(request: Request) -> Response:
         title="New job",
         values=values,
         max_priority=MAX_PRIORITY,
-        plan=plan,
+        max_suffix=MAX_SUFFIX,
+        preview=preview,
         **choices,
     )
 
 
 @fragment
-async def show_plan(request: Request) -> Response:
+async def show_preview(request: Request) -> Response:
     """Return what the job would train on, as far as that is known."""
-    return respond(request, "plan", plan=await _plan(request, _form(request)))
+    return respond(request, "job_preview", preview=await _preview(request, _form(request)))
 
 
 def _form(request: Request) -> dict[str, str]:
@@ -131,69 +146,84 @@ def _choices(request: Request) -> dict[str, Any]:
         "bases": [*mapped, smoke],
         "tuned": [json.loads(row)["id"] for row in rows],
         "uses_hub": not request.app.state.authenticator.needs_keys,
-        "default": (mapped or [smoke])[0][0],
+        "default": service.models.default_name(),
     }
 
 
-async def _plan(request: Request, values: dict[str, str]) -> Plan:
+async def _preview(request: Request, values: dict[str, str]) -> JobPreview:
     """Return what the job would train on."""
-    plan = Plan()
+    preview = JobPreview()
     if not values["file"]:
-        return plan
+        return preview
     try:
-        await _check_files(request, values, plan)
-        if plan.training and not (plan.problem or plan.progress):
-            model, body = await run_in_threadpool(_job, request, values, plan)
-            await _encode(request, plan, model, body)
+        preview = await _check_files(request, values)
+        if preview.training is None or preview.problem or preview.progress:
+            return preview
+        preview = replace(preview, body=_body(values, preview.training.method))
+        model, body = await run_in_threadpool(_read_job, request, preview)
+        return await _encode(request, replace(preview, base=model.base), model, body)
     except ServiceError as error:
         name = (error.param or "").rpartition(".")[2]
-        plan.problem, plan.body = ALLOWED.get(name, str(error)), None
-    return plan
+        return _with_problem(replace(preview, body=None), ALLOWED.get(name, str(error)))
 
 
-async def _check_files(request: Request, values: dict[str, str], plan: Plan) -> None:
-    """Validate the files of the job."""
-    for field, kind in (("file", "training"), ("validation", "validation")):
-        if not values[field]:
-            continue
-        file = await run_in_threadpool(find_file, request, values[field])
-        plan.file = plan.file or file
-        if file.purpose != TRAINING:
-            plan.problem = f"The {kind} file is no training data yet; convert it first."
-            plan.faulty = file.id
-            return
-        result = await validation(request, file)
-        if isinstance(result, Progress):
-            plan.progress, plan.waiting = result, f"Checking the {kind} file"
-            return
-        if isinstance(result, Failure):
-            plan.warning = f"The {kind} file was not checked: {result.message}"
-            continue
-        setattr(plan, kind, result)
-        if result.errors:
-            plan.problem = f"The {kind} file is not ready: {result.verdict.headline}"
-            plan.faulty = file.id
-            return
-    if plan.training is None and plan.warning:
-        plan.problem = plan.warning
+def _with_problem(
+    preview: JobPreview, problem: str, *, can_retry: bool = False, faulty: str = ""
+) -> JobPreview:
+    return replace(preview, problem=problem, can_retry=can_retry, faulty=faulty)
 
 
-def _job(request: Request, values: dict[str, str], plan: Plan) -> tuple[ModelRef, JobBody]:
-    """Return the model and the body of the request that the form describes.
+async def _check_files(request: Request, values: dict[str, str]) -> JobPreview:
+    """Validate the files of the job, and return the results."""
+    file = await run_in_threadpool(find_file, request, values["file"])
+    preview = await _check_file(request, JobPreview(file=file), file, "training")
+    if preview.problem or preview.progress or not values["validation"]:
+        return preview
+    other = await run_in_threadpool(find_file, request, values["validation"])
+    return await _check_file(request, preview, other, "validation")
+
+
+async def _check_file(
+    request: Request, preview: JobPreview, file: FileObject, kind: Literal["training", "validation"]
+) -> JobPreview:
+    """Validate a file of the job, and return the preview with the result."""
+    if file.purpose != TRAINING:
+        problem = f"The {kind} file is no training data yet; convert it first."
+        return _with_problem(preview, problem, faulty=file.id)
+    if "again" in request.query_params:
+        get_checks(request).forget(validation_check(request, file))
+    result = await validation(request, file)
+    if isinstance(result, CheckProgress):
+        return replace(preview, progress=result, waiting=f"Checking the {kind} file")
+    if isinstance(result, CheckFailure):
+        reason = f"The {kind} file was not checked: {result.message}"
+        if kind == "training":
+            return _with_problem(preview, reason, can_retry=True, faulty=file.id)
+        return replace(preview, warning=reason, can_retry=True)
+    if kind == "training":
+        preview = replace(preview, training=result)
+    else:
+        preview = replace(preview, validation=result)
+    if result.errors:
+        problem = f"The {kind} file is not ready: {result.verdict.headline}"
+        return _with_problem(preview, problem, faulty=file.id)
+    return preview
+
+
+def _read_job(request: Request, preview: JobPreview) -> tuple[ModelRef, JobBody]:
+    """Return the model and the decoded body of the request that creates the job.
 
     Raises:
         ServiceError: A value of the form is invalid.
     """
     service, tenant = get_context(request)
-    assert plan.training
-    method, other = plan.training.method, plan.validation
-    if other and other.method != method:
+    training, other = preview.training, preview.validation
+    if training and other and other.method != training.method:
         raise InvalidRequestError(
-            f"The training file has {plan.training.format} examples, and the validation file"
+            f"The training file has {training.format} examples, and the validation file"
             f" {other.format} examples; choose files of the same format."
         )
-    plan.body = _body(values, method)
-    body = read_body(json.dumps(plan.body).encode(), JobBody)
+    body = read_body(json.dumps(preview.body).encode(), JobBody)
     read_priority(body.metadata)
     return service.models.find(body.model, tenant), body
 
@@ -228,44 +258,53 @@ def _number(text: str) -> Any:
     return text
 
 
-async def _encode(request: Request, plan: Plan, model: ModelRef, body: JobBody) -> None:
-    """Encode the examples, and compute the steps of the training."""
-    service, tenant = get_context(request)
-    assert plan.file
-    assert plan.training
-    other = None
-    if body.validation_file:
-        other = await run_in_threadpool(find_file, request, body.validation_file)
-    plan.base = model.base
+async def _encode(
+    request: Request, preview: JobPreview, model: ModelRef, body: JobBody
+) -> JobPreview:
+    """Encode the examples, and return the preview with the steps of the training."""
+    _, tenant = get_context(request)
+    check = await run_in_threadpool(_encode_check, request, preview, model, body)
+    if "again" in request.query_params:
+        get_checks(request).forget(check)
+    state = await get_checks(request).state(check, tenant)
+    if isinstance(state, CheckProgress):
+        return replace(preview, progress=state, waiting=f"Counting the tokens with {model.base}")
+    if isinstance(state, CheckFailure):
+        return _with_problem(preview, state.message, can_retry=True)
+    encoded = msgspec.json.decode(state, type=Encoded)
+    preview = replace(preview, encoded=encoded)
+    if encoded.refused:
+        reasons = "; ".join(encoded.refused)
+        return _with_problem(preview, f"{model.base} cannot be trained on: {reasons}")
+    if not encoded.sequences:
+        problem = f"No example has anything to learn within {encoded.limit:,} tokens."
+        return _with_problem(preview, problem)
+    assert preview.training
+    chosen = resolve_hyperparameters(
+        restore_recipe(model.base, model.recipe),
+        msgspec.to_builtins(body.job_hyperparameters),
+        body.type,
+        preview.training.examples,
+    )
+    batches = math.ceil(encoded.sequences * encoded.scale / chosen.batch_size)
+    return replace(preview, hyperparameters=chosen, steps=chosen.epochs * batches)
+
+
+def _encode_check(request: Request, preview: JobPreview, model: ModelRef, body: JobBody) -> Check:
+    """Return the check that encodes the examples."""
+    service, _ = get_context(request)
+    assert preview.file
+    assert preview.training
+    other = find_file(request, body.validation_file) if body.validation_file else None
     arguments = {
         "base": model.base,
         "recipe": model.recipe,
         "method": body.type,
-        "format": plan.training.format,
-        "examples": plan.training.examples,
+        "format": preview.training.format,
+        "examples": preview.training.examples,
         "validation": str(service.folder.blob(other.sha256)) if other else "",
     }
-    check = Check("encode", plan.file.sha256, arguments)
-    if "again" in request.query_params:
-        get_checks(request).forget(check)
-    state = await get_checks(request).state(check, tenant)
-    if isinstance(state, Progress):
-        plan.progress, plan.waiting = state, f"Counting the tokens with {model.base}"
-        return
-    if isinstance(state, Failure):
-        plan.problem, plan.can_retry = state.message, True
-        return
-    plan.encoded = encoded = msgspec.json.decode(state, type=Encoded)
-    if encoded.refused:
-        plan.problem = f"{model.base} cannot be trained on: {'; '.join(encoded.refused)}"
-    elif not encoded.sequences:
-        plan.problem = f"No example has anything to learn within {encoded.limit:,} tokens."
-    requested = msgspec.to_builtins(body.job_hyperparameters)
-    recipe = restore_recipe(model.base, model.recipe)
-    plan.hyperparameters = chosen = resolve_hyperparameters(
-        recipe, requested, body.type, plan.training.examples
-    )
-    plan.steps = chosen.epochs * math.ceil(encoded.sequences * encoded.scale / chosen.batch_size)
+    return Check("encode", preview.file.sha256, arguments)
 
 
-ROUTES = [Route("/new", show), Route("/new/plan", show_plan)]
+ROUTES = [Route("/new", show), Route("/new/preview", show_preview)]

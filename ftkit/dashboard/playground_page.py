@@ -60,7 +60,7 @@ def _show(request: Request) -> Response:
     rows, has_more = service.database.page(ModelObject, tenant, PageQuery(limit=MAX_MODELS))
     tuned = [str(json.loads(row)["id"]) for row in rows]
     query = request.query_params
-    model = query.get("model") or next(iter(tuned), _default_base(service))
+    model = query.get("model") or next(iter(tuned), service.models.default_name())
     facts = _describe(service, model, tenant)
     against = query["against"] if "against" in query else _base_name(service, facts, tenant)
     other = _describe(service, against, tenant) if against else None
@@ -85,12 +85,6 @@ async def show_model(request: Request) -> Response:
     name = request.query_params.get("name", "")
     facts = await run_in_threadpool(_describe, service, name, tenant)
     return respond(request, "playground_model", model=facts)
-
-
-def _default_base(service: Service) -> str:
-    """Return the base model to show if there is no fine-tuned one: one that the operator named."""
-    smoke, *named = service.models.names()
-    return next(iter(named), smoke)
 
 
 def _base_name(service: Service, tuned: ModelFacts, tenant: str) -> str:

@@ -6,6 +6,7 @@ They only show the examples, which the browser uploads as a new file.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from ftkit.dashboard.check_results import DATA, Check, Prepared, Task
-from ftkit.dashboard.checks import Failure, Pending, get_checks
+from ftkit._text import quote_path
+from ftkit.dashboard.check_results import DATA, MAX_PREPARED_BYTES, Check, PreparedFile, Task
+from ftkit.dashboard.checks import CheckFailure, Pending, get_checks, state_kind
 from ftkit.dashboard.files_page import find_file
 from ftkit.dashboard.respond import HEADERS, fragment, page, respond
 from ftkit.prepare.convert.column_names import COLUMNS
@@ -24,9 +26,6 @@ from ftkit.prepare.file_formats import convert_command
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.server.context import get_context
 from ftkit.server.objects import FileObject
-
-MAX_BYTES = 64 << 20
-"""Maximum size of a file that is converted or fixed here."""
 
 MAX_OPTION = 200
 """Maximum number of characters of an option."""
@@ -42,125 +41,123 @@ class Preparation(Struct, frozen=True):
     """One of the pages.
 
     Attributes:
-        verb: Beginning of its title.
-        waiting: What is shown while it works.
+        task: Task that makes the examples, and last part of the path.
+        title: Beginning of the title.
+        waiting: Text that is shown while it works.
         ending: Ending of the name of the new file.
         options: Options that the address may have.
     """
 
     task: Task
-    verb: str
+    title: str
     waiting: str
     ending: str
     options: tuple[str, ...] = ()
 
 
-PREPARATIONS = {
-    "convert": Preparation(
-        "convert", "Convert", "Converting the file", ".jsonl", (*COLUMNS, *READING)
-    ),
-    "fix": Preparation("fix", "Fix", "Fixing the file", "-fixed.jsonl"),
-}
-"""The pages by the last part of their path."""
+PREPARATIONS = (
+    Preparation("convert", "Convert", "Converting the file", ".jsonl", (*COLUMNS, *READING)),
+    Preparation("fix", "Fix", "Fixing the file", "-fixed.jsonl"),
+)
+"""The pages."""
 
 
-@page
-async def show(request: Request) -> Response:
+async def show(preparation: Preparation, request: Request) -> Response:
     """Return the page."""
     file = await run_in_threadpool(find_file, request)
-    preparation = _preparation(request)
-    title = f"{preparation.verb} {file.filename}"
-    values = await _values(request, file)
+    title = f"{preparation.title} {file.filename}"
+    values = await _values(preparation, request, file)
     return respond(request, "prepare", scripts=("upload.js",), title=title, **values)
 
 
-@fragment
-async def show_result(request: Request) -> Response:
+async def show_result(preparation: Preparation, request: Request) -> Response:
     """Return the result, or how far it is."""
     file = await run_in_threadpool(find_file, request)
     if "again" in request.query_params:
-        get_checks(request).forget(_check(request, file))
-    return respond(request, "prepare_result", **await _values(request, file))
+        get_checks(request).forget(_check(preparation, request, file))
+    return respond(request, "prepare_result", **await _values(preparation, request, file))
 
 
-@page
-async def show_data(request: Request) -> Response:
+async def show_data(preparation: Preparation, request: Request) -> Response:
     """Return the examples as JSON Lines, or go to the page before they are made."""
     file = await run_in_threadpool(find_file, request)
-    path = get_checks(request).path(_check(request, file), DATA)
+    path = get_checks(request).path(_check(preparation, request, file), DATA)
     try:
         stat = await run_in_threadpool(path.stat)
     except OSError:
-        address = f"/files/{file.id}/{_verb(request)}"
+        address = f"/files/{file.id}/{preparation.task}"
         return RedirectResponse(f"{address}?{request.url.query}", 303)
     headers = HEADERS | {"content-security-policy": "sandbox"}
     return FileResponse(
         path,
         headers=headers,
         media_type="application/octet-stream",
-        filename=_new_name(request, file),
+        filename=_new_name(preparation, file),
         stat_result=stat,
     )
 
 
-def _verb(request: Request) -> str:
-    """Return the part of the path after the id of the file."""
-    return request.url.path.split("/")[3]
-
-
-def _preparation(request: Request) -> Preparation:
-    return PREPARATIONS[_verb(request)]
-
-
-def _options(request: Request) -> dict[str, str]:
+def _options(preparation: Preparation, request: Request) -> dict[str, str]:
     """Return the options in the address that are not empty."""
-    names = _preparation(request).options
-    values = ((name, request.query_params.get(name, "")[:MAX_OPTION]) for name in names)
+    query = request.query_params
+    values = ((name, query.get(name, "")[:MAX_OPTION]) for name in preparation.options)
     return {name: value for name, value in values if value}
 
 
-def _check(request: Request, file: FileObject) -> Check:
+def _check(preparation: Preparation, request: Request, file: FileObject) -> Check:
     suffix = next((end for end in SUFFIXES if file.filename.lower().endswith(end)), "")
-    arguments: dict[str, Any] = {"suffix": suffix, **_options(request)}
-    return Check(_preparation(request).task, file.sha256, arguments)
+    arguments: dict[str, Any] = {"suffix": suffix, **_options(preparation, request)}
+    return Check(preparation.task, file.sha256, arguments)
 
 
-async def _state(request: Request, file: FileObject) -> Pending | Prepared:
-    if file.bytes > MAX_BYTES:
-        command = convert_command(file.filename, "chat")
-        verb = _preparation(request).verb.lower()
-        if verb == "fix":
-            command = command.replace("ftkit convert", "ftkit fix").replace(" --to chat", "")
-        return Failure(f"The file is too large to {verb} here; run: {command}")
+async def _state(
+    preparation: Preparation, request: Request, file: FileObject
+) -> Pending | PreparedFile:
+    if file.bytes > MAX_PREPARED_BYTES:
+        command = _command(preparation, file)
+        return CheckFailure(f"The file is too large to {preparation.task} here; run: {command}")
     _, tenant = get_context(request)
-    state = await get_checks(request).state(_check(request, file), tenant)
-    return msgspec.json.decode(state, type=Prepared) if isinstance(state, bytes) else state
+    state = await get_checks(request).state(_check(preparation, request, file), tenant)
+    return msgspec.json.decode(state, type=PreparedFile) if isinstance(state, bytes) else state
 
 
-async def _values(request: Request, file: FileObject) -> Mapping[str, Any]:
+def _command(preparation: Preparation, file: FileObject) -> str:
+    """Return the command that does the same."""
+    if preparation.task == "convert":
+        return convert_command(file.filename, "chat")
+    output = quote_path(_new_name(preparation, file))
+    return f"ftkit fix {quote_path(file.filename)} -o {output}"
+
+
+async def _values(
+    preparation: Preparation, request: Request, file: FileObject
+) -> Mapping[str, Any]:
     """Return the values for the template."""
-    state, options = await _state(request, file), _options(request)
-    preparation = _preparation(request)
+    state = await _state(preparation, request, file)
     return {
         "file": file,
         "state": state,
-        "kind": type(state).__name__.lower(),
-        "verb": preparation.task,
+        "kind": state_kind(state),
+        "task": preparation.task,
         "waiting": preparation.waiting,
-        "options": options,
+        "options": _options(preparation, request),
         "query": request.url.query,
-        "new_name": _new_name(request, file),
-        "is_small": file.bytes <= MAX_BYTES,
+        "new_name": _new_name(preparation, file),
+        "is_small": file.bytes <= MAX_PREPARED_BYTES,
     }
 
 
-def _new_name(request: Request, file: FileObject) -> str:
+def _new_name(preparation: Preparation, file: FileObject) -> str:
     stem = file.filename.rpartition(".")[0] or file.filename or "examples"
-    return stem + _preparation(request).ending
+    return stem + preparation.ending
 
 
 ROUTES = [
-    Route(f"/files/{{id}}/{verb}{path}", endpoint)
-    for verb in PREPARATIONS
-    for path, endpoint in (("", show), ("/result", show_result), ("/data", show_data))
+    Route(f"/files/{{id}}/{preparation.task}{path}", decorate(partial(endpoint, preparation)))
+    for preparation in PREPARATIONS
+    for path, decorate, endpoint in (
+        ("", page, show),
+        ("/result", fragment, show_result),
+        ("/data", page, show_data),
+    )
 ]

@@ -72,7 +72,7 @@ const ftkit = (() => {
   /* Parts that update themselves do not while the page is hidden, and say so if they cannot. */
   let isStale = false;
   document.addEventListener('htmx:before:request', event => {
-    if (document.hidden && event.detail.ctx.sourceEvent?.type === 'every') event.preventDefault();
+    if (document.hidden && event.detail.ctx.sourceEvent?.type === 'every' && !event.detail.ctx.sourceElement.matches('[data-while-hidden]')) event.preventDefault();
   });
   document.addEventListener('htmx:error', () => {
     isStale = true;

@@ -13,9 +13,9 @@
     document.getElementById('job-body')?.remove();
     clearTimeout(timer);
     timer = setTimeout(() => {
-      const plan = document.getElementById('plan');
-      plan.setAttribute('aria-busy', 'true');
-      plan.dispatchEvent(new Event('changed'));
+      const preview = document.getElementById('preview');
+      preview.setAttribute('aria-busy', 'true');
+      preview.dispatchEvent(new Event('changed'));
       const fields = [...new FormData(form)].filter(([, value]) => value);
       history.replaceState(null, '', `/new?${new URLSearchParams(fields)}`);
     }, DELAY);

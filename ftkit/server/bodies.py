@@ -48,14 +48,26 @@ Auto = Literal["auto"]
 MAX_EPOCHS = 50
 """Maximum number of epochs."""
 
+MAX_BATCH_SIZE = 256
+"""Maximum number of examples of a batch."""
+
+MAX_BETA = 2
+"""Maximum DPO beta."""
+
+MAX_SEED = 2_147_483_647
+"""Maximum seed."""
+
+MAX_SUFFIX = 64
+"""Maximum number of characters of the suffix of a model's name."""
+
 Epochs = Auto | Annotated[int, Meta(ge=1, le=MAX_EPOCHS)]
-BatchSize = Auto | Annotated[int, Meta(ge=1, le=256)]
+BatchSize = Auto | Annotated[int, Meta(ge=1, le=MAX_BATCH_SIZE)]
 Rate = Auto | Annotated[float, Meta(gt=0)]
-Beta = Auto | Annotated[float, Meta(gt=0, le=2)]
+Beta = Auto | Annotated[float, Meta(gt=0, le=MAX_BETA)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 WandbName = Annotated[str, Meta(pattern=r"\A[^/\\#?%:\x00-\x1f\x7f]{1,128}\Z")]
 """Project or entity of Weights & Biases, which refuses other characters in names."""
-Suffix = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,64}\Z")]
+Suffix = Annotated[str, Meta(pattern=rf"\A[^\x00-\x1f\x7f]{{1,{MAX_SUFFIX}}}\Z")]
 """Part of the name of a model. Control characters cannot be part of the path of a request."""
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Metadata = Annotated[
@@ -110,7 +122,7 @@ class JobBody(Struct, forbid_unknown_fields=True):
     training_file: Name
     validation_file: Annotated[str, Meta(max_length=256)] | None = None
     suffix: Suffix | None = None
-    seed: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=MAX_SEED)] | None = None
     metadata: Metadata | None = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None

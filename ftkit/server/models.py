@@ -63,6 +63,11 @@ class ModelRegistry:
         """Return the names of the base models, except for those on the Hugging Face hub."""
         return [SMOKE, *self._aliases]
 
+    def default_name(self) -> str:
+        """Return the base model to choose first: one that the operator named, if there is one."""
+        smoke, *named = self.names()
+        return next(iter(named), smoke)
+
     def find(self, name: str, tenant: str) -> ModelRef:
         """Return the weights of a model.
 

@@ -79,6 +79,14 @@ def test_a_table_becomes_a_tuned_model(dashboard: Page, server: LocalServer) -> 
     looks(page, "dashboard-files")
 
 
+def test_a_check_is_polled_in_a_hidden_tab(dashboard: Page) -> None:
+    page = dashboard
+    page.add_init_script("Object.defineProperty(document, 'hidden', { value: true })")
+    choose(page, "hidden.jsonl", encode_jsonl([city_example(f"h{n}", "x") for n in range(50)]))
+    page.get_by_role("link", name="Train on this file").click()
+    page.locator("[data-create]:enabled").wait_for()
+
+
 def test_a_broken_file_is_fixed(dashboard: Page) -> None:
     page = dashboard
     broken = b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}],}\n'

@@ -15,7 +15,7 @@ import pytest
 
 from ftkit.dashboard import checks as checks_module
 from ftkit.dashboard.check_results import RESULT, Check
-from ftkit.dashboard.checks import Checks, Failure, Progress, State
+from ftkit.dashboard.checks import CheckFailure, CheckProgress, Checks, State
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.objects import FileObject
@@ -46,7 +46,7 @@ class Place:
 
     async def settle(self, check: Check) -> State:
         """Wait for the result of a check."""
-        while isinstance(state := await self.checks.state(check, "t"), Progress):
+        while isinstance(state := await self.checks.state(check, "t"), CheckProgress):
             await asyncio.sleep(0.05)
         return state
 
@@ -68,12 +68,12 @@ def test_a_check_that_takes_too_long_is_ended(
 ) -> None:
     monkeypatch.setitem(checks_module.SECONDS, "validate", 0.0)
     state = run(place.settle(place.check(LONG)))
-    assert isinstance(state, Failure)
+    assert isinstance(state, CheckFailure)
     assert "took longer than 0 minutes" in state.message
     assert not list(place.folder.parts.iterdir())
 
 
-def test_a_check_that_no_page_asks_for_is_ended(
+def test_a_check_that_no_page_asks_for_is_ended_and_starts_again_with_the_next_page(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks_module, "ABANDONED_SECONDS", 0.2)
@@ -87,6 +87,7 @@ def test_a_check_that_no_page_asks_for_is_ended(
             await asyncio.sleep(0.05)
         assert not place.checks.path(check, RESULT).exists()
         assert not list(place.folder.parts.iterdir())
+        assert isinstance(await place.checks.state(check, "t"), CheckProgress)
 
     run(leave())
 
@@ -98,7 +99,9 @@ def test_only_a_few_processes_run_at_a_time(place: Place) -> None:
             await place.checks.state(check, "t")
         await asyncio.sleep(0)
         states = [await place.checks.state(check, "t") for check in found]
-        running = [state for state in states if isinstance(state, Progress) and state.is_running]
+        running = [
+            state for state in states if isinstance(state, CheckProgress) and state.is_running
+        ]
         assert len(running) == checks_module.MAX_RUNNING
 
     run(start())
@@ -106,9 +109,9 @@ def test_only_a_few_processes_run_at_a_time(place: Place) -> None:
 
 def test_a_tenant_cannot_fill_the_queue(place: Place) -> None:
     async def start() -> None:
-        for number in range(checks_module.MAX_WAITING_OF_TENANT + 5):
+        for number in range(checks_module.MAX_PENDING_OF_TENANT + 5):
             await place.checks.state(place.check(LONG, number=number), "t")
-        assert len(place.checks._entries) == checks_module.MAX_WAITING_OF_TENANT
+        assert len(place.checks._entries) == checks_module.MAX_PENDING_OF_TENANT
 
     run(start())
 
@@ -120,7 +123,7 @@ def test_a_failure_is_remembered_until_it_is_forgotten(
         check = place.check(CITY_DATA)
         monkeypatch.setattr(checks_module, "MODULE", "ftkit.no_such_module")
         failure = await place.settle(check)
-        assert isinstance(failure, Failure)
+        assert isinstance(failure, CheckFailure)
         monkeypatch.undo()
         assert await place.checks.state(check, "t") is failure
         place.checks.forget(check)
@@ -171,7 +174,7 @@ def test_another_tenant_sees_no_file_and_no_result(tmp_path: Path) -> None:
             settled(first, f"/files/{id}/check")
             for path in ("", "/check", "/report", "/fix", "/convert/data"):
                 assert second.get(f"/files/{id}{path}").status_code == 404
-            plan = second.get(f"/new/plan?file={id}&model=ftkit/smoke").text
+            plan = second.get(f"/new/preview?file={id}&model=ftkit/smoke").text
             assert f"No such File object: {id}" in plan
             own = upload(second, CITY_DATA, "mine.jsonl")
             assert POLLED in second.get(f"/files/{own}/check").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -26,7 +27,7 @@ PREFERENCES = encode_jsonl(
 
 def plan(client: httpx2.Client, file: str, model: str = "ftkit/smoke", **values: str) -> str:
     query = httpx2.QueryParams({"file": file, "model": model, **values})
-    return settled(client, f"/new/plan?{query}")
+    return settled(client, f"/new/preview?{query}")
 
 
 def request_body(page: str) -> dict[str, object]:
@@ -117,6 +118,23 @@ def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx2.Client) 
     assert "data-create disabled" in page
 
 
+def test_a_failed_check_of_the_training_file_can_be_repeated(
+    browser_client: httpx2.Client, server: LocalServer
+) -> None:
+    content = encode_jsonl([city_example(f"r{number}", "x") for number in range(12)])
+    name = hashlib.sha256(content).hexdigest()
+    file = upload(browser_client, content)
+    (blob,) = server.folder.glob(f"blobs/**/{name}")
+    aside = blob.rename(blob.with_suffix(".aside"))
+    page = plan(browser_client, file)
+    assert "The training file was not checked: " in page
+    assert "Try again" in page
+    assert f'href="/files/{file}"' in page
+    aside.rename(blob)
+    assert "was not checked" in plan(browser_client, file)
+    assert "was not checked" not in plan(browser_client, file, again="1", n_epochs="0")
+
+
 @pytest.mark.training
 def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx2.Client) -> None:
     file = upload(browser_client, CITY_DATA)
@@ -127,4 +145,4 @@ def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx2.Clie
 
 
 def test_the_first_visit_asks_for_a_file(browser_client: httpx2.Client) -> None:
-    assert "Choose a training file" in browser_client.get("/new/plan").text
+    assert "Choose a training file" in browser_client.get("/new/preview").text

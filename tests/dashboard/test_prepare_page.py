@@ -7,7 +7,7 @@ import json
 import httpx2
 import pytest
 
-from ftkit.dashboard import prepare_page
+from ftkit.dashboard.check_results import MAX_PREPARED_BYTES
 from support.dashboard import settled, upload
 from support.training import CITY_DATA, city_example, encode_jsonl
 
@@ -80,10 +80,12 @@ def test_an_encoding_is_asked_for(browser_client: httpx2.Client) -> None:
 
 
 def test_a_large_file_is_left_to_the_command_line(
-    browser_client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+    browser_client: httpx2.Client,
 ) -> None:
-    content = b"question,answer\n" + b"a" * (prepare_page.MAX_BYTES + 1)
-    _, page = convert(browser_client, content, "large data.csv")
+    content = b"question,answer\n" + b"a" * (MAX_PREPARED_BYTES + 1)
+    id, page = convert(browser_client, content, "large data.csv")
+    fix = browser_client.get(f"/files/{id}/fix").text
+    assert "ftkit fix &#39;large data.csv&#39; -o &#39;large data-fixed.jsonl&#39;" in fix
     assert "ftkit convert &#39;large data.csv&#39; --to chat -o &#39;large data.jsonl&#39;" in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ftkit.validation.scan import Progress
 from ftkit.validation.validate import validate
 
 PROVIDER = "local"
+"""Provider whose rules and limits apply: this service."""
 
 READS = 2
 """Number of reads of a file that report their progress."""
@@ -59,25 +61,12 @@ def validate_file(
     models = arguments["models"]
     catalog = with_others(load_catalog(), PROVIDER, models)
     terms = Terms(catalog, datetime.date.today(), PROVIDER)
-    collector = Collector(terms, models, workers=1, reading=lambda _: _Reading(progress))
+    collector = Collector(terms, models, workers=1, reading=lambda _: nullcontext(progress))
     data = collector.collect(report.files[0], name)
     verdict = validation_verdict(replace(report, files=(data.report,)), name)
     with open_private(output.with_name(output.name + REPORT)) as file:
         file.write(_report(data, verdict).encode("utf-8", "replace"))
     return _result(data, replace(verdict, details=()))
-
-
-class _Reading:
-    """Context of a read that reports its progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __enter__(self) -> Progress:
-        return self._progress
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def _report(data: FileData, verdict: Verdict) -> str:

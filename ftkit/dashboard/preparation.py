@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ftkit._private import open_private
 from ftkit._text import plural, shorten
-from ftkit.dashboard.check_results import DATA, Prepared
+from ftkit.dashboard.check_results import DATA, MAX_PREPARED_BYTES, PreparedFile
 from ftkit.dataset.inputs import open_source
 from ftkit.errors import FtkitError, UsageError
 from ftkit.prepare import prepared
@@ -27,9 +27,6 @@ from ftkit.prepare.file_formats.base import MissingOptionError, ReadOptions
 from ftkit.prepare.fix.fix import fix
 from ftkit.report.excerpts import Example, excerpt_of
 from ftkit.report.prepare import LABELS
-
-MAX_BYTES = 64 << 20
-"""Maximum size of a file that is converted or fixed, and of the result."""
 
 PREVIEW = 3
 """Number of examples that are shown."""
@@ -56,7 +53,7 @@ CHOOSE = "Choose the columns that hold the messages."
 """Problem of a file whose columns are not known to be messages."""
 
 
-def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepared:
+def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> PreparedFile:
     """Convert the rows of a file to chat examples, and write these unless there is a problem.
 
     Args:
@@ -83,7 +80,9 @@ def convert_file(path: Path, output: Path, arguments: dict[str, Any]) -> Prepare
     return result
 
 
-def _convert(link: Path, output: Path, fields: dict[str, str], reading: ReadOptions) -> Prepared:
+def _convert(
+    link: Path, output: Path, fields: dict[str, str], reading: ReadOptions
+) -> PreparedFile:
     try:
         columns = _columns(link, reading)
         try:
@@ -99,13 +98,13 @@ def _convert(link: Path, output: Path, fields: dict[str, str], reading: ReadOpti
         return replace(result, problem=problem, title=title, columns=columns, chosen=chosen)
     except MissingOptionError as error:
         problem = f"{error.problem[:1].upper()}{error.problem[1:]}."
-        return Prepared(problem=problem, option=error.option, value=error.value)
+        return PreparedFile(problem=problem, option=error.option, value=error.value)
     except FtkitError as error:
         problem = str(error).replace(str(link), "the file")
-        return Prepared(problem=problem, columns=_known_columns(link, reading), chosen=fields)
+        return PreparedFile(problem=problem, columns=_known_columns(link, reading), chosen=fields)
 
 
-def fix_file(path: Path, output: Path, _: dict[str, Any]) -> Prepared:
+def fix_file(path: Path, output: Path, _: dict[str, Any]) -> PreparedFile:
     """Fix the examples of a file with safe fixes, and write them.
 
     Args:
@@ -115,14 +114,14 @@ def fix_file(path: Path, output: Path, _: dict[str, Any]) -> Prepared:
     return _write(fix(str(path), provider="local"), output)
 
 
-def _to_choose(error: UnknownShapeError, columns: Columns) -> Prepared:
+def _to_choose(error: UnknownShapeError, columns: Columns) -> PreparedFile:
     """Return the result for rows in no known format, with a guess for each role."""
     names = [name for name in error.texts if name in dict(columns)]
     if not names:
-        return Prepared(problem=str(error).partition("; set `from_`")[0])
+        return PreparedFile(problem=str(error).partition("; set `from_`")[0])
     guesses = {role: likely_column(role, names) for role in ("user", "assistant")}
     chosen = {role: name for role, name in guesses.items() if name}
-    return Prepared(problem=CHOOSE, columns=columns, chosen=chosen)
+    return PreparedFile(problem=CHOOSE, columns=columns, chosen=chosen)
 
 
 def _columns(link: Path, reading: ReadOptions) -> Columns:
@@ -148,7 +147,7 @@ def _known_columns(link: Path, reading: ReadOptions) -> Columns:
         return ()
 
 
-def _write(rows: prepared.Prepared, output: Path) -> Prepared:
+def _write(rows: prepared.Prepared, output: Path) -> PreparedFile:
     """Write prepared rows, and return the result."""
     preview: list[Example] = []
     size = 0
@@ -156,15 +155,14 @@ def _write(rows: prepared.Prepared, output: Path) -> Prepared:
         for number, row in enumerate(rows.rows(), 1):
             line = row.encode()
             size += len(line) + 1
-            if size > MAX_BYTES:
-                raise UsageError(
-                    f"The result has more than {MAX_BYTES >> 20} MB; split the file first."
-                )
+            if size > MAX_PREPARED_BYTES:
+                limit = f"{MAX_PREPARED_BYTES >> 20} MiB"
+                raise UsageError(f"The result has more than {limit}; split the file first.")
             file.write(line + b"\n")
             if number <= PREVIEW:
                 preview.append(excerpt_of(line, number, []))
     audit = rows.audit
-    return Prepared(
+    return PreparedFile(
         read=audit.read,
         written=audit.written,
         bytes=size,
