@@ -20,6 +20,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+"""Content security policy of each page."""
 
 HEADERS = {
     "cache-control": "no-store",
@@ -37,19 +38,19 @@ SCRIPTS = ("vendor/htmx.js", "dashboard.js")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Place(Struct, frozen=True):
-    """Page in the navigation."""
+class NavigationLink(Struct, frozen=True):
+    """Link to a page in the navigation."""
 
     title: str
     path: str
 
 
 NAVIGATION = (
-    Place("Jobs", "/"),
-    Place("New job", "/new"),
-    Place("Files", "/files"),
-    Place("Playground", "/playground"),
-    Place("Devices", "/devices"),
+    NavigationLink("Jobs", "/"),
+    NavigationLink("New job", "/new"),
+    NavigationLink("Files", "/files"),
+    NavigationLink("Playground", "/playground"),
+    NavigationLink("Devices", "/devices"),
 )
 """The pages in the navigation."""
 
@@ -111,6 +112,12 @@ def _explaining(endpoint: Endpoint, template: str) -> Endpoint:
             return await endpoint(request)
         except ServiceError as error:
             status = error_status(error)
-            return respond(request, template, status=status, title="Not shown", message=str(error))
+            return respond(
+                request,
+                template,
+                status=status,
+                title="Not found" if status == 404 else "Error",
+                message=str(error),
+            )
 
     return respond_or_explain
