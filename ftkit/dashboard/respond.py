@@ -35,6 +35,9 @@ HEADERS = {
 SCRIPTS = ("vendor/htmx.js", "dashboard.js")
 """Scripts of each page."""
 
+UPDATE_SECONDS = 2
+"""Seconds between updates of a part of a page, as `update_seconds` in templates."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -84,6 +87,7 @@ def respond(
         styles=[static_url(name) for name in ("ftkit.css", *styles)],
         scripts=[static_url(name) for name in (*SCRIPTS, *scripts)],
         version=__version__,
+        update_seconds=UPDATE_SECONDS,
         **values,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), status, HEADERS)

@@ -20,7 +20,7 @@ DUPLICATES = ("duplicate-example", "duplicate-conflict")
 """Rules whose findings the groups of duplicates belong to."""
 
 Reading = Callable[[str], AbstractContextManager[Progress | None]]
-"""Returns a context in which a file is read, whose value is told the progress."""
+"""Returns a context manager for reading a file; its value is the progress callback, or None."""
 
 
 class Collector:
