@@ -75,9 +75,9 @@ def test_the_licences_of_vendored_scripts_are_in_the_distribution() -> None:
 def test_every_module_is_measured_by_one_environment() -> None:
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini", "utf-8")
-    modules = "{[measured]modules}"
+    modules = "{[measured_separately]modules}"
     assert f"UNMEASURED_MODULES = {modules}" in tox["testenv:newest"]["set_env"]
     assert f"\nMEASURED_MODULES = {modules}" in tox["testenv:coverage"]["set_env"]
-    patterns = re.findall(r"\*/([^\s,\\]+)", tox["measured"]["modules"])
+    patterns = re.findall(r"\*/([^\s,\\]+)", tox["measured_separately"]["modules"])
     assert patterns
     assert [pattern for pattern in patterns if not list(ROOT.glob(pattern))] == []

@@ -2,7 +2,8 @@
 
 request -> page -> what the API has, as the tenant of the request -> template -> HTML
 
-Pages only read. What they offer to do, the browser requests from the API (`dashboard.js`).
+Pages change no job, file or model: the browser requests that from the API (`dashboard.js`). Pages
+that check, convert or fix a file start a process and keep its result below `checks/`.
 """
 
 from __future__ import annotations
@@ -36,4 +37,6 @@ DASHBOARD = WebPages(
     login=login.PATH,
     open_paths=(login.PATH, static.PATH),
     not_found=not_found,
+    part_header="hx-request",  # of htmx, as the other header
+    redirect_header="hx-redirect",
 )

@@ -17,7 +17,7 @@ from ftkit._text import format_size
 from ftkit.dashboard.gpus import Gpu
 from ftkit.dashboard.machine import MachineState, cpu_name, monitor
 from ftkit.dashboard.processes import ServiceProcess
-from ftkit.dashboard.respond import page, respond
+from ftkit.dashboard.respond import fragment, page, respond
 from ftkit.server.auth import LOCAL_TENANT
 from ftkit.server.context import Service, get_context
 from ftkit.server.objects import JobObject
@@ -25,6 +25,7 @@ from ftkit.server.objects import JobObject
 ROLE_NAMES = {
     "service": "The service",
     "answers": "Answers of models",
+    "file check": "File check",
     "validation": "Validation",
     "training": "Training",
 }
@@ -76,7 +77,7 @@ async def show(request: Request) -> Response:
     )
 
 
-@page
+@fragment
 async def show_state(request: Request) -> Response:
     """Return the part of the page with what changes all the time."""
     service, tenant = get_context(request)
@@ -84,16 +85,15 @@ async def show_state(request: Request) -> Response:
     return respond(request, "devices_state", **values)
 
 
-@page
+@fragment
 async def show_sizes(request: Request) -> Response:
     """Return the part of the page with the sizes of the data folder.
 
     With API keys, an account is shown the size of its own files only.
     """
     service, tenant = get_context(request)
-    sizes = []
     if tenant == LOCAL_TENANT:
-        parts = await run_in_threadpool(monitor(service.folder.root).sizes)
+        parts = await run_in_threadpool(monitor(service.folder).sizes)
         sizes = [
             (part.name, f"{'' if part.is_complete else 'at least '}{format_size(part.size)}")
             for part in parts
@@ -107,7 +107,7 @@ async def show_sizes(request: Request) -> Response:
 
 
 def _state_values(service: Service, tenant: str) -> dict[str, Any]:
-    state = monitor(service.folder.root).state()
+    state = monitor(service.folder).state()
     return {
         "state": state,
         "reserve": format_size(service.folder.disk.reserve(state.disk.total)),
@@ -121,7 +121,7 @@ def _state_values(service: Service, tenant: str) -> dict[str, Any]:
 
 def _sizes(used: int | None, total: int | None) -> str:
     if used is None or total is None:
-        return "not known"
+        return "unknown"
     return f"{format_size(used)} of {format_size(total)}"
 
 
@@ -147,7 +147,7 @@ def _gpu_memory(process: ServiceProcess, gpus: tuple[Gpu, ...]) -> str:
         sizes = [size for pid, size in gpu.processes.items() if pid in process.pids]
         if sizes:
             is_unknown = any(size is None for size in sizes)
-            text = "size not known" if is_unknown else format_size(sum(filter(None, sizes)))
+            text = "size unknown" if is_unknown else format_size(sum(filter(None, sizes)))
             parts.append(f"GPU {number}: {text}")
     return ", ".join(parts)
 

@@ -11,9 +11,10 @@ from starlette.routing import Route
 from ftkit.dashboard.respond import page, respond
 from ftkit.server.auth import Authenticator, check_same_origin
 from ftkit.server.errors import AuthenticationError, too_large
-from ftkit.server.sessions import COOKIE, SECONDS, session_token
+from ftkit.server.sessions import COOKIE, SESSION_SECONDS, session_token
 
 PATH = "/login"
+"""Path of the login."""
 
 FORM_BYTES = 16_384
 """Maximum size of the form."""
@@ -53,7 +54,7 @@ async def log_in(request: Request) -> Response:
     response.set_cookie(
         COOKIE,
         authenticator.sessions.start(tenant),
-        max_age=SECONDS,
+        max_age=SESSION_SECONDS,
         path="/",
         secure=request.headers.get("origin", "").startswith("https://"),
         httponly=True,

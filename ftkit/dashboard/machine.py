@@ -37,7 +37,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 T = TypeVar("T")
 
 
-class Usage(Struct, frozen=True):
+class ResourceUsage(Struct, frozen=True):
     """Use of a resource, in bytes."""
 
     used: int
@@ -64,9 +64,9 @@ class MachineState(Struct, frozen=True):
 
     cores: int
     load: float | None
-    memory: Usage
+    memory: ResourceUsage
     is_limited: bool
-    disk: Usage
+    disk: ResourceUsage
     gpus: GpuReading
     processes: list[ServiceProcess]
 
@@ -135,7 +135,7 @@ class Monitor:
             load=self._read_load(),
             memory=memory,
             is_limited=is_limited,
-            disk=Usage(disk.total - disk.free, disk.total),
+            disk=ResourceUsage(disk.total - disk.free, disk.total),
             gpus=read_gpus(),
             processes=self._processes.read(),
         )
@@ -199,12 +199,12 @@ def _size(entry: os.DirEntry[str], seen: set[int]) -> int:
     return status.st_size
 
 
-def _read_memory() -> tuple[Usage, bool]:
+def _read_memory() -> tuple[ResourceUsage, bool]:
     """Return the memory, and True if it is that of the control group."""
     memory, group = psutil.virtual_memory(), group_memory()
     if group and group.limit < memory.total:
-        return Usage(group.used, group.limit), True
-    return Usage(memory.total - memory.available, memory.total), False
+        return ResourceUsage(group.used, group.limit), True
+    return ResourceUsage(memory.total - memory.available, memory.total), False
 
 
 def _count_cores() -> int:
@@ -225,6 +225,6 @@ def cpu_name() -> str:
 
 
 @cache
-def monitor(root: Path) -> Monitor:
+def monitor(folder: Folder) -> Monitor:
     """Return the monitor of the service with that data folder."""
-    return Monitor(Folder(root))
+    return Monitor(folder)

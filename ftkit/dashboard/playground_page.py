@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ftkit.dashboard.respond import page, respond
+from ftkit.dashboard.respond import fragment, page, respond
 from ftkit.server.context import Service, get_context
 from ftkit.server.database import PageQuery
 from ftkit.server.errors import MissingObjectError
@@ -78,7 +78,7 @@ def _show(request: Request) -> Response:
     )
 
 
-@page
+@fragment
 async def show_model(request: Request) -> Response:
     """Return the part of the page with the facts about a model."""
     service, tenant = get_context(request)

@@ -1,4 +1,4 @@
-"""Processes of the service on this machine: itself, and those that answer, validate and train."""
+"""Processes of the service on this machine: itself, and those that answer, check and train."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Literal
 import psutil
 from msgspec import Struct
 
-WORKER = "ftkit.server.worker"
-"""Module of the processes that the service starts."""
+from ftkit.dashboard.checks import MODULE as FILE_CHECK
 
-Role = Literal["service", "answers", "validation", "training"]
+WORKER = "ftkit.server.worker"
+"""Module of the processes that answer, and that validate and train jobs."""
+
+Role = Literal["service", "answers", "file check", "validation", "training"]
+"""Work that a process does."""
 
 ROLES: dict[str, Role] = {"generate": "answers", "check": "validation", "train": "training"}
-"""Roles of these processes by their task."""
+"""Roles of the processes of `WORKER` by their task."""
 
 ProcessKey = tuple[int, float]
 """Id of a process, and its start as a Unix time: ids are used again."""
@@ -69,12 +72,9 @@ class ProcessReader:
         yield "service", "", [self._service]
         for process in self._service.children():
             with suppress(psutil.Error):
-                command = process.cmdline()
-                if WORKER not in command:
-                    continue
-                task, _, *job = command[command.index(WORKER) + 1 :]
-                if task in ROLES:
-                    yield ROLES[task], "".join(job), [process, *process.children(recursive=True)]
+                role, job = _identify(process.cmdline())
+                if role:
+                    yield role, job, [process, *process.children(recursive=True)]
 
     def _measure(
         self,
@@ -110,3 +110,13 @@ class ProcessReader:
             cores=used / elapsed if has_earlier and elapsed else None,
             pids=frozenset(process.pid for process in tree),
         )
+
+
+def _identify(command: Sequence[str]) -> tuple[Role | None, str]:
+    """Return the role and the job of a process by its command line; None for other processes."""
+    if FILE_CHECK in command:
+        return "file check", ""
+    if WORKER in command:
+        task, _, *job = command[command.index(WORKER) + 1 :]
+        return ROLES.get(task), "".join(job)
+    return None, ""

@@ -20,6 +20,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+"""Content security policy of each page."""
 
 HEADERS = {
     "cache-control": "no-store",
@@ -34,22 +35,25 @@ HEADERS = {
 SCRIPTS = ("vendor/htmx.js", "dashboard.js")
 """Scripts of each page."""
 
+UPDATE_SECONDS = 2
+"""Seconds between updates of a part of a page, as `update_seconds` in templates."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Place(Struct, frozen=True):
-    """Page in the navigation."""
+class NavigationLink(Struct, frozen=True):
+    """Link to a page in the navigation."""
 
     title: str
     path: str
 
 
 NAVIGATION = (
-    Place("Jobs", "/"),
-    Place("New job", "/new"),
-    Place("Files", "/files"),
-    Place("Playground", "/playground"),
-    Place("Devices", "/devices"),
+    NavigationLink("Jobs", "/"),
+    NavigationLink("New job", "/new"),
+    NavigationLink("Files", "/files"),
+    NavigationLink("Playground", "/playground"),
+    NavigationLink("Devices", "/devices"),
 )
 """The pages in the navigation."""
 
@@ -83,6 +87,7 @@ def respond(
         styles=[static_url(name) for name in ("ftkit.css", *styles)],
         scripts=[static_url(name) for name in (*SCRIPTS, *scripts)],
         version=__version__,
+        update_seconds=UPDATE_SECONDS,
         **values,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), status, HEADERS)
@@ -111,6 +116,12 @@ def _explaining(endpoint: Endpoint, template: str) -> Endpoint:
             return await endpoint(request)
         except ServiceError as error:
             status = error_status(error)
-            return respond(request, template, status=status, title="Not shown", message=str(error))
+            return respond(
+                request,
+                template,
+                status=status,
+                title="Not found" if status == 404 else "Error",
+                message=str(error),
+            )
 
     return respond_or_explain

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ftkit.pages.page import read
 
 PATH = "/static/"
+"""Beginning of the paths of these files."""
 
 FILES = {
     "ftkit.css": "text/css",
@@ -20,7 +21,6 @@ FILES = {
     "charts.js": "text/javascript",
     "dashboard.js": "text/javascript",
     "job.js": "text/javascript",
-    "lists.js": "text/javascript",
     "new_job.js": "text/javascript",
     "playground.js": "text/javascript",
     "upload.js": "text/javascript",
@@ -33,6 +33,7 @@ HEADERS = {
     "cache-control": "public, max-age=31536000, immutable",
     "x-content-type-options": "nosniff",
 }
+"""Headers of each file: its address changes with its content."""
 
 
 @cache

@@ -3,8 +3,7 @@
    ftkit.api(method, path, body)    the JSON of the response; fails with the message of the API
    ftkit.request(method, path, body, signal)   the response; fails with the message of the API, or
                                     with that of the browser once the `AbortSignal` is aborted
-   ftkit.confirm(text)              true if the user agrees
-   ftkit.say(text, tone)            shows a message, such as an error ("bad")
+   ftkit.say(text, tone)            shows a message, such as an error ("error")
    data-action="METHOD PATH"        a button that requests this from the API; with data-confirm="TEXT",
                                     after a confirmation; then the page at data-next is shown, or
                                     the element in data-refresh (a selector) gets the event "refresh" */
@@ -41,6 +40,7 @@ const ftkit = (() => {
 
   const api = async (method, path, body) => (await request(method, path, body)).json().catch(() => null);
 
+  /* Resolves to true if the user agrees. */
   const confirm = text => new Promise(resolve => {
     const dialog = document.getElementById('confirm');
     document.getElementById('confirm-text').textContent = text;
@@ -59,7 +59,7 @@ const ftkit = (() => {
       if (button.dataset.next) location.assign(button.dataset.next);
       else document.querySelector(button.dataset.refresh)?.dispatchEvent(new Event('refresh'));
     } catch (error) {
-      say(error.message, 'bad');
+      say(error.message, 'error');
     }
     button.disabled = false;
   };
@@ -74,14 +74,20 @@ const ftkit = (() => {
   document.addEventListener('htmx:before:request', event => {
     if (document.hidden && event.detail.ctx.sourceEvent?.type === 'every' && !event.detail.ctx.sourceElement.matches('[data-while-hidden]')) event.preventDefault();
   });
-  document.addEventListener('htmx:error', () => {
+  const sayStale = reason => {
     isStale = true;
-    say('The service does not answer, so this page is not current. Is it still running?', 'bad');
+    say(`This page is not current: ${reason}`, 'error');
+  };
+  document.addEventListener('htmx:error', () => sayStale('the service does not answer. Is it still running?'));
+  document.addEventListener('htmx:response:error', event => {
+    const { status } = event.detail.ctx.response;
+    if (status >= 500) sayStale(`the service answers with error ${status}.`);
   });
-  document.addEventListener('htmx:after:request', () => {
-    if (isStale) say('');
+  document.addEventListener('htmx:after:request', event => {
+    if (!isStale || event.detail.ctx.response.status >= 500) return;
+    say('');
     isStale = false;
   });
 
-  return { api, confirm, request, say };
+  return { api, request, say };
 })();

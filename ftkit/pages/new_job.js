@@ -35,7 +35,7 @@
       const job = await ftkit.api('POST', '/v1/fine_tuning/jobs', JSON.parse(body.textContent));
       location.assign(`/jobs/${job.id}`);
     } catch (error) {
-      ftkit.say(error.message, 'bad');
+      ftkit.say(error.message, 'error');
       button.disabled = false;
     }
   });

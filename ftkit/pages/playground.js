@@ -313,7 +313,7 @@
     if (running || !text.trim()) return;
     const asked = sides.filter(side => side.name);
     if (!asked.length) {
-      ftkit.say('Choose a model first.', 'bad');
+      ftkit.say('Choose a model first.', 'error');
       return;
     }
     const controller = new AbortController(), parameters = readParameters();

@@ -90,7 +90,7 @@ class AnsweringServer:
         self._retry_times: dict[str, float] = {}  # by adapter, and "" for the whole server
         self._client = httpx.AsyncClient(
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-            **client_options(url, key, avoids_proxies=is_loopback(urlsplit(url).hostname or "")),
+            **client_options(url, key, bypass_proxies=is_loopback(urlsplit(url).hostname or "")),
         )
 
     async def close(self) -> None:

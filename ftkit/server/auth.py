@@ -32,9 +32,6 @@ API = "/v1/"
 SAFE_METHODS = ("GET", "HEAD")
 """Methods of requests that change nothing."""
 
-HTMX = "hx-request"
-"""Header of the requests that htmx sends for a page."""
-
 HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 """`Host` header: a name or an IP address, and optionally a port."""
 
@@ -192,8 +189,8 @@ class AuthenticationMiddleware:
     def _refusal(self, error: ServiceError, scope: Scope, headers: Mapping[str, str]) -> Response:
         """Return the response to a request without access: a browser is sent to the login.
 
-        A page that updates itself gets the address of the login in a header that htmx follows,
-        since it would show the login within itself.
+        A page that updates itself gets the address of the login in a header, since it would show
+        the login within itself.
         """
         path, is_read = scope["path"], scope["method"] in SAFE_METHODS
         is_page = is_read and not path.startswith(API)
@@ -202,10 +199,11 @@ class AuthenticationMiddleware:
         query = scope["query_string"].decode("latin-1")
         address = f"{path}?{query}" if query else path
         login = f"{self._pages.login}?next={quote(address, safe='/')}"
-        if headers.get("sec-fetch-mode", "navigate") == "navigate" and HTMX not in headers:
+        is_part = self._pages.part_header in headers
+        if headers.get("sec-fetch-mode", "navigate") == "navigate" and not is_part:
             return RedirectResponse(login, 303, {"cache-control": "no-store"})
         response = error_response(error)
-        response.headers["hx-redirect"] = login
+        response.headers[self._pages.redirect_header] = login
         return response
 
 

@@ -45,7 +45,7 @@ class Backoff:
         """Return the keys for which it is too early to try again."""
         return {key for key in self._failures if self.is_waiting(key)}
 
-    def note(self, key: str, error: Exception) -> bool:
+    def record(self, key: str, error: Exception) -> bool:
         """Record a failure. Return False if the last one had the same exception."""
         now, text = time.monotonic(), f"{type(error).__name__}: {error}"
         last = self._failures.get(key)

@@ -15,7 +15,10 @@ MAX_MESSAGE = 10_000
 """Maximum number of characters of the message of an event or an error."""
 
 MAX_METRICS = 64
-"""Maximum number of metrics of a step, and of characters of a name or a key."""
+"""Maximum number of metrics of a step."""
+
+MAX_NAME = 64
+"""Maximum number of characters of a name or a key."""
 
 EVENT_BYTES = 10_000_000
 """Maximum size of the events of a job, without those of its steps."""
@@ -26,7 +29,7 @@ STEP_BYTES = 4_000
 ROW_BYTES = 200
 """Size of an event in the database without its content."""
 
-Name = Annotated[str, Meta(max_length=MAX_METRICS)]
+Name = Annotated[str, Meta(max_length=MAX_NAME)]
 """Name of a metric, code of an error, or name of a parameter."""
 
 Message = Annotated[str, Meta(max_length=MAX_MESSAGE)]
@@ -51,8 +54,8 @@ def count_event_bytes(job: JobObject, size: int) -> None:
     """
     chosen = job.hyperparameters.n_epochs
     # The process has set the number, and the operator's recipe may allow more than the API.
-    most: int = max(MAX_EPOCHS, job.recipe.get("epochs", 0))
-    epochs = min(chosen, most) if isinstance(chosen, int) else most
+    max_epochs: int = max(MAX_EPOCHS, job.recipe.get("epochs", 0))
+    epochs = min(chosen, max_epochs) if isinstance(chosen, int) else max_epochs
     limit = EVENT_BYTES + STEP_BYTES * job.examples * epochs
     if job.event_bytes + size > limit:
         raise InvalidRequestError(

@@ -12,19 +12,19 @@ httpx: Any = import_module(next(name for name in ("httpx", "httpx2") if find_spe
 """HTTP library, which openai depends on."""
 
 
-def client_options(url: str, key: str, avoids_proxies: bool) -> dict[str, Any]:
+def client_options(url: str, key: str, bypass_proxies: bool) -> dict[str, Any]:
     """Return the options of a client that sends its key to one server only.
 
     Args:
         url: Address of the server.
         key: API key or token, or "".
-        avoids_proxies: Connect to the server itself, whatever proxy the environment names.
+        bypass_proxies: Connect to the server itself, whatever proxy the environment names.
     """
     host = urlsplit(url).hostname or ""
     direct = f"[{host}]" if ":" in host else host
     authorization = {"Authorization": f"Bearer {key}"} if key else {}
     return {
         "headers": {"Accept-Encoding": "identity", **authorization},
-        "mounts": {f"all://{direct}": None} if avoids_proxies else {},
+        "mounts": {f"all://{direct}": None} if bypass_proxies else {},
         "follow_redirects": False,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 WORKER_PACKAGES = ("torch", "transformers", "trl", "peft", "PIL", "datasets", "accelerate")
-"""Packages of a training process. Without a check, the process itself would miss some."""
+"""Packages of a training process, checked at the start so that no job fails for a missing one."""
 
-PACKAGES = ("starlette", "uvicorn", "python_multipart", *WORKER_PACKAGES)
+PACKAGES = ("starlette", "uvicorn", "python_multipart", "psutil", *WORKER_PACKAGES)
 """Packages of a service and of its processes on the same machine."""

@@ -108,7 +108,7 @@ class RayClient:
         self._client = httpx.Client(
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_SECONDS),
             # The head is inside the network, so no proxy may see the token.
-            **client_options(self.url, token, avoids_proxies=True),
+            **client_options(self.url, token, bypass_proxies=True),
         )
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ COOKIE = "ftkit_session"
 MAX_SESSIONS = 1_000
 """Maximum number of logins of a tenant; the oldest one ends."""
 
-SECONDS = 7 * 86_400
+SESSION_SECONDS = 7 * 86_400
 """Seconds until a login ends."""
 
 MAX_FAILURES = 10
@@ -55,7 +55,7 @@ class Sessions:
         for oldest in own[: max(len(own) - MAX_SESSIONS + 1, 0)]:
             del sessions[oldest]
         token = secrets.token_urlsafe(32)
-        sessions[_digest(token)] = tenant, now + SECONDS
+        sessions[_digest(token)] = tenant, now + SESSION_SECONDS
         return token
 
     def tenant(self, token: str) -> str | None:

@@ -23,16 +23,16 @@ from ftkit.server.cleanup import delete_expired_files, remove_expired, remove_jo
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
 from ftkit.server.folder import Folder
-from ftkit.server.job_queue import JobQueue, UnusableJobError
-from ftkit.server.lifecycle import add_event, fail, transition
-from ftkit.server.local_processes import LocalProcesses
-from ftkit.server.objects import JobObject, JobStatus
-from ftkit.server.process_ends import (
+from ftkit.server.job_processes import (
     JobProcess,
     finish_pausing,
     handle_end,
     stopping_statuses,
 )
+from ftkit.server.job_queue import JobQueue, UnusableJobError
+from ftkit.server.lifecycle import add_event, fail, transition
+from ftkit.server.local_processes import LocalProcesses
+from ftkit.server.objects import JobObject, JobStatus
 from ftkit.server.runner import (
     Attempt,
     Ended,
@@ -113,7 +113,7 @@ class Supervisor(threading.Thread):
         self._obstacles: dict[str, str] = {}  # why no node can run a job, by its id
         self._backoff = Backoff()  # by the id of a job, or by a task of the supervisor
         self._unrecovered: dict[str, str] | None = None  # tenants, by the id of their job
-        self._next_start = self._next_retry = 0.0
+        self._next_room_check = self._next_obstacle_check = 0.0
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
@@ -198,7 +198,7 @@ class Supervisor(threading.Thread):
 
     def _note_failure(self, key: str, error: Exception, job: str, tenant: str) -> None:
         """Log a failure, and add it to the events of its job, both once."""
-        if not self._backoff.note(key, error):
+        if not self._backoff.record(key, error):
             return
         logger.error("Cannot supervise %s; trying again", key, exc_info=error)
         reason = _explain(error)
@@ -260,9 +260,9 @@ class Supervisor(threading.Thread):
 
     def _take(self, task: Task) -> JobObject | None:
         """Return the job to start next, if there is room for it."""
-        has_room = self._has_room if task == "train" else _has_always_room
+        has_room = self._has_room if task == "train" else _always_has_room
         if task == "train":
-            if time.monotonic() < self._next_start:
+            if time.monotonic() < self._next_room_check:
                 return None
             self._forget_obstacles()
         while True:
@@ -284,9 +284,9 @@ class Supervisor(threading.Thread):
 
     def _forget_obstacles(self) -> None:
         """Forget after a while why no node can run some jobs, since the nodes may be others."""
-        if time.monotonic() >= self._next_retry:
+        if time.monotonic() >= self._next_obstacle_check:
             seconds = max(OBSTACLE_SECONDS, OBSTACLE_SECONDS_PER_JOB * len(self._obstacles))
-            self._next_retry = time.monotonic() + min(seconds, MAX_OBSTACLE_SECONDS)
+            self._next_obstacle_check = time.monotonic() + min(seconds, MAX_OBSTACLE_SECONDS)
             self._obstacles.clear()
 
     def _has_room(self, job: JobObject) -> bool:
@@ -298,7 +298,7 @@ class Supervisor(threading.Thread):
             add_event(self._database, job.id, job.tenant, message, "warn", key="obstacle")
         elif not room.is_free:
             # Smaller jobs do not overtake it, or it might wait forever.
-            self._next_start = time.monotonic() + ROOM_SECONDS
+            self._next_room_check = time.monotonic() + ROOM_SECONDS
         return room.is_free
 
     def _fail_if_disk_full(self, job: JobObject) -> bool:
@@ -372,7 +372,7 @@ class Supervisor(threading.Thread):
                 fail(self._database, id, "validation_timeout", message, "training_file")
 
 
-def _has_always_room(job: JobObject) -> bool:
+def _always_has_room(job: JobObject) -> bool:
     return True
 
 

@@ -47,7 +47,7 @@ def test_the_devices_are_shown_while_a_job_trains(
         training = page.locator("tr", has_text="Training")
         training.get_by_text("GPU 0: 2.0 GiB").wait_for()
         training.get_by_text(re.compile(r"^\d\.\d$")).wait_for()
-        page.locator("td", has_text="87 %").wait_for()
+        page.locator("td", has_text="87%").wait_for()
         link = training.get_by_role("link", name=job.id)
         link.focus()
         seconds = training.get_by_text(re.compile(r"^\d+ s$|min$")).text_content()

@@ -244,7 +244,7 @@ def test_another_model_starts_another_conversation(
     wait_until_answered(page)
     assert [len(body["messages"]) for body in bodies] == [1, 1, 1, 1]
     page.get_by_text("What is above is not sent any more.").wait_for()
-    page.select_option("[data-side=b] select", label="another name …")
+    page.select_option("[data-side=b] select", label="another name…")
     page.get_by_text("Type the name of a model.").wait_for()
     page.fill("[data-side=b] [data-name]", "ft:mini::gone")
     page.keyboard.press("Tab")
@@ -255,7 +255,7 @@ def test_another_model_starts_another_conversation(
 
 def test_without_a_model_nothing_is_asked(page: Page, service: LocalServer) -> None:
     page.goto(address(service, f"/playground?model={SMOKE}&against="))
-    page.select_option("[data-side=a] select", label="another name …")
+    page.select_option("[data-side=a] select", label="another name…")
     ask(page, "say Yes.")
     page.get_by_text("Choose a model first.").wait_for()
     assert page.input_value("#question") == "say Yes."

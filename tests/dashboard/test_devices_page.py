@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from ftkit.dashboard import devices_page, machine
 from ftkit.dashboard.app import DASHBOARD
 from ftkit.dashboard.gpus import Gpu, GpuReading
-from ftkit.dashboard.machine import Monitor, Usage
+from ftkit.dashboard.machine import Monitor, ResourceUsage
 from ftkit.dashboard.processes import ProcessReader
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.auth import LOCAL_TENANT
@@ -48,9 +48,9 @@ def browser(tmp_path: Path) -> Iterator[TestClient]:
 
 
 @contextmanager
-def worker(*arguments: str) -> Iterator[int]:
+def worker(*arguments: str, module: str = "ftkit.server.worker") -> Iterator[int]:
     """A child process with the command line of a worker. Yields its id."""
-    command = [sys.executable, "-c", WORKER, "ftkit.server.worker", *arguments]
+    command = [sys.executable, "-c", WORKER, module, *arguments]
     with subprocess.Popen(command) as process:
         try:
             yield process.pid
@@ -93,6 +93,11 @@ def test_a_process_is_named_with_its_job(browser: TestClient, tmp_path: Path) ->
     assert first["Training"][2] == "…"
     assert float(later["Training"][2]) < 1.5
     assert first["Answers of models"][0] == "–"
+
+
+def test_checks_of_files_are_shown(browser: TestClient) -> None:
+    with worker("validate", "FILE", "OUTPUT", "{}", module="ftkit.dashboard.check_process"):
+        assert processes(browser)["File check"][0] == "–"
 
 
 def test_jobs_of_other_accounts_are_not_named(tmp_path: Path) -> None:
@@ -158,7 +163,7 @@ def test_the_memory_is_that_of_a_control_group_with_a_limit(
 ) -> None:
     monkeypatch.setattr(machine, "group_memory", lambda: GroupMemory(4000, 1000))
     state = Monitor(Folder(tmp_path)).state()
-    assert (state.memory, state.is_limited) == (Usage(1000, 4000), True)
+    assert (state.memory, state.is_limited) == (ResourceUsage(1000, 4000), True)
     monkeypatch.setattr(machine, "group_memory", lambda: GroupMemory(1 << 62, 1000))
     assert not Monitor(Folder(tmp_path)).state().is_limited
 
@@ -176,7 +181,7 @@ def test_gpus_are_shown_with_what_is_known_of_them(
     page = browser.get("/devices").text
     assert "35.0 GiB of 140 GiB" in page
     assert "CUDA_VISIBLE_DEVICES=0" in page
-    assert rows(page)[0][-1] == "GPU 0: 2.0 GiB, GPU 1: size not known"
+    assert rows(page)[0][-1] == "GPU 0: 2.0 GiB, GPU 1: size unknown"
     assert not {"img", "h3"} & {tag for tag, _ in TagCollector(page).tags}
 
 

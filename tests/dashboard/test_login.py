@@ -15,7 +15,7 @@ from ftkit.server.sessions import (
     COOKIE,
     FAILURE_SECONDS,
     MAX_FAILURES,
-    SECONDS,
+    SESSION_SECONDS,
     LoginLimit,
     Sessions,
     session_token,
@@ -101,7 +101,7 @@ def test_the_cookie_is_secure_over_https(service: TestClient) -> None:
     response = service.post("/login", data={"key": KEY}, headers=secure)
     cookie = response.headers["set-cookie"]
     assert "; Secure" in cookie
-    assert f"Max-Age={SECONDS}" in cookie
+    assert f"Max-Age={SESSION_SECONDS}" in cookie
     assert "domain" not in cookie.lower()
     plain = service.post("/login", data={"key": KEY}, headers=ORIGIN).headers["set-cookie"]
     assert "; Secure" not in plain
@@ -165,7 +165,7 @@ def test_a_login_ends_after_a_week() -> None:
     clock = Clock()
     logins = Sessions(clock)
     token = logins.start("tenant")
-    clock.time += SECONDS - 1
+    clock.time += SESSION_SECONDS - 1
     assert logins.tenant(token) == "tenant"
     clock.time += 1
     assert logins.tenant(token) is None
@@ -178,7 +178,7 @@ def test_the_number_of_logins_is_bounded_for_each_tenant(monkeypatch: pytest.Mon
     other, tokens = logins.start("other"), [logins.start("tenant") for _ in range(5)]
     assert [logins.tenant(token) for token in tokens] == [None, None, *["tenant"] * 3]
     assert logins.tenant(other) == "other"
-    clock.time += SECONDS
+    clock.time += SESSION_SECONDS
     logins.start("tenant")
     assert len(logins._sessions) == 1
 

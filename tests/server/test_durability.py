@@ -12,7 +12,7 @@ from typing import Any
 import openai
 import pytest
 
-from ftkit.server import files, lifecycle, process_ends, supervisor
+from ftkit.server import files, job_processes, lifecycle, supervisor
 from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
 from ftkit.server.folder import Blob, Folder, Writer
@@ -154,7 +154,7 @@ def test_jobs_are_taken_up_once_the_disk_has_room_again(
             raise sqlite3.OperationalError("database or disk is full")
         return real(*arguments, **shown)
 
-    monkeypatch.setattr(process_ends, "transition", move)
+    monkeypatch.setattr(job_processes, "transition", move)
     watching = supervisor.Supervisor(store, Folder(tmp_path), 1)
     watching.start()
     try:

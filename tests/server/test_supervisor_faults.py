@@ -231,18 +231,18 @@ def test_waits_double_up_to_a_maximum_and_end_after_a_success(
     monkeypatch.setattr(backoff.time, "monotonic", lambda: now)
     waits, failures = [], Backoff()
     for number in range(10):
-        assert failures.note("job", OSError("full")) == (number == 0)
+        assert failures.record("job", OSError("full")) == (number == 0)
         start = now
         while failures.is_waiting("job"):
             now += 0.25
         waits.append(now - start)
     assert waits[:3] == [0.5, 1, 2]
     assert waits[-2:] == [backoff.MAX_SECONDS] * 2
-    assert failures.note("job", OSError("lost"))
+    assert failures.record("job", OSError("lost"))
     assert failures.waiting() == {"job"}
     failures.clear("job")
     assert not failures.is_waiting("job")
-    failures.note("old", OSError())
+    failures.record("old", OSError())
     now += 2 * backoff.FORGET_SECONDS
-    failures.note("new", OSError())
+    failures.record("new", OSError())
     assert set(failures._failures) == {"new"}

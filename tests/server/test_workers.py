@@ -157,7 +157,7 @@ def test_kills_do_not_fail_a_job(tmp_path: Path) -> None:
 def test_a_job_whose_processes_always_end_fails(
     constant: str, number: int, reason: str, tmp_path: Path
 ) -> None:
-    limits = {f"process_ends.{constant}": 2}
+    limits = {f"job_processes.{constant}": 2}
     with (
         LocalServer(tmp_path / "data", constants=limits, forked=False) as server,
         server.client() as client,
