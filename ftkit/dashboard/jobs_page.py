@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from ftkit.dashboard.job_page import MAX_RUNS
 from ftkit.dashboard.job_rows import JobRow, JobRows
 from ftkit.dashboard.respond import page, respond
 from ftkit.server.context import Service, get_context
@@ -35,9 +36,6 @@ MAX_PAGE = 1_000_000
 
 MAX_TEXT = 200
 """Maximum number of characters of a text to search for."""
-
-MAX_OVERLAID = 10
-"""Maximum number of jobs whose losses are overlaid."""
 
 POLL_SECONDS, IDLE_SECONDS = 2, 10
 """Seconds between two requests of the browser for the list, with and without unfinished jobs."""
@@ -155,13 +153,13 @@ async def show(request: Request) -> Response:
 
 
 @page
-async def overlay(request: Request) -> Response:
-    """Go to the page of the first selected job, with the losses of the others overlaid."""
+async def compare(request: Request) -> Response:
+    """Redirect to the page of the first selected job, with the others in its charts."""
     ids = list(dict.fromkeys(request.query_params.getlist("id")))
     if not ids:
         raise InvalidRequestError("No job is selected; select the jobs to compare.")
-    if len(ids) > MAX_OVERLAID:
-        raise InvalidRequestError(f"At most {MAX_OVERLAID} jobs can be compared, not {len(ids)}.")
+    if len(ids) > MAX_RUNS:
+        raise InvalidRequestError(f"At most {MAX_RUNS} jobs can be compared, not {len(ids)}.")
     first, *others = (quote(id, safe="") for id in ids)
     return RedirectResponse(f"/jobs/{first}" + ("?with=" + ",".join(others) if others else ""), 303)
 
@@ -249,4 +247,4 @@ def _tabs(counts: dict[str, int], query: JobQuery) -> list[Tab]:
     return tabs
 
 
-ROUTES = [Route("/", show), Route("/jobs", overlay)]
+ROUTES = [Route("/", show), Route("/jobs", compare)]

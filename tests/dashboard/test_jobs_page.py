@@ -178,8 +178,15 @@ def test_selected_jobs_are_compared_on_one_page(browser: TestClient) -> None:
     response = browser.get("/jobs")
     assert response.status_code == 400
     assert "No job is selected; select the jobs to compare." in response.text
-    many = "&".join(f"id={number}" for number in range(11))
-    assert browser.get(f"/jobs?{many}").status_code == 400
+
+
+def test_no_more_jobs_are_compared_than_the_charts_have_colours(browser: TestClient) -> None:
+    ids = [f"id={number}" for number in range(7)]
+    location = browser.get(f"/jobs?{'&'.join(ids[:6])}").headers["location"]
+    assert location == "/jobs/0?with=1,2,3,4,5"
+    response = browser.get(f"/jobs?{'&'.join(ids)}")
+    assert response.status_code == 400
+    assert "At most 6 jobs can be compared, not 7." in response.text
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
