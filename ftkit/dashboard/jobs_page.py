@@ -47,12 +47,18 @@ SORTS = {
     "-train_loss": "highest training loss",
     "valid_loss": "lowest validation loss",
     "-valid_loss": "highest validation loss",
+    "-finished": "last finished first",
+    "finished": "first finished first",
     "-duration": "longest first",
     "duration": "shortest first",
 }
 """Titles of the orders; a minus stands for descending."""
 
 DEFAULT_SORT = "-created"
+"""Order of the list unless the address has another one."""
+
+LATEST_FIRST = ("created", "finished")
+"""Values whose title in the table sorts the highest ones first."""
 
 
 class Tab(Struct, frozen=True):
@@ -107,16 +113,11 @@ class JobList(Struct, frozen=True):
         """Seconds between two requests for the list."""
         return POLL_SECONDS if self.is_live else IDLE_SECONDS
 
-    @property
-    def is_filtered(self) -> bool:
-        """True if the query does not select all jobs."""
-        return bool(self.query.group or self.query.model or self.query.text)
-
     def sort_url(self, name: str) -> str:
         """Return the address of the page in the order of a value, the other way around if it is."""
-        # The newest, but the lowest losses and the shortest jobs come first.
+        # The latest, but the lowest losses come first.
         is_same = self.query.sort == name
-        is_descending = not self.query.is_descending if is_same else name == "created"
+        is_descending = not self.query.is_descending if is_same else name in LATEST_FIRST
         return url_of(replace(self.query, sort=name, is_descending=is_descending, page=1))
 
     def direction(self, name: str) -> str:

@@ -79,6 +79,7 @@ def _last_value(name: str) -> str:
 
 SORT_KEYS = {
     "created": "seq",
+    "finished": "json_extract(shown, '$.finished_at')",
     "duration": (
         "coalesce(json_extract(shown, '$.finished_at'), CAST(strftime('%s', 'now') AS INTEGER))"
         " - json_extract(shown, '$.created_at')"

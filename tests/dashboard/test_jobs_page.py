@@ -123,17 +123,21 @@ def test_the_list_is_sorted_and_jobs_without_a_value_come_last(
         )
         if scale:
             store_losses(database, job, 20, 20, scale)
+    store_job(database, user_provided_suffix="runs", status="paused", created_at=now() - 500)
     for sort, expected in (
-        ("train_loss", ["low", "middle", "high", "none"]),
-        ("-train_loss", ["high", "middle", "low", "none"]),
-        ("valid_loss", ["low", "high", "none", "middle"]),
-        ("duration", ["none", "low", "middle", "high"]),
-        ("created", ["low", "none", "high", "middle"]),
-        ("", ["middle", "high", "none", "low"]),
+        ("train_loss", ["low", "middle", "high", "none", "runs"]),
+        ("-train_loss", ["high", "middle", "low", "runs", "none"]),
+        ("valid_loss", ["low", "high", "none", "middle", "runs"]),
+        ("duration", ["none", "low", "middle", "high", "runs"]),
+        ("finished", ["none", "low", "middle", "high", "runs"]),
+        ("-finished", ["high", "middle", "low", "none", "runs"]),
+        ("created", ["low", "none", "high", "middle", "runs"]),
+        ("", ["runs", "middle", "high", "none", "low"]),
     ):
         assert names(browser.get(f"/?sort={sort}").text) == expected, sort
     text = browser.get("/?sort=train_loss").text
     assert '<th scope="col" aria-sort="ascending"><a href="/?sort=-train_loss">' in text
+    assert '<a href="/?sort=-finished">Finished (UTC)</a>' in text
 
 
 def test_long_lists_have_pages(browser: TestClient, database: Database) -> None:
