@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ftkit.client.resources import Event
 from ftkit.dashboard.job_details import details_of, newest_messages, training_of
+from ftkit.dashboard.job_rows import job_actions
 from ftkit.dashboard.respond import page, respond
 from ftkit.report.charts import TONES, Run, charts_of
 from ftkit.report.job_page import SCRIPTS, STYLES, JobDetails, page_values
@@ -129,6 +130,7 @@ def _values(request: Request) -> dict[str, Any]:
     live = {
         "fragment": f"{path}/live{view.query()}",
         "metrics": f"{path}/metrics{view.query(events='', before='')}",
+        "actions": list(job_actions(job)),
         "model": _newest_model(service, details, tenant),
         "runs": runs,
         "shown": sum(run["is_shown"] for run in runs),

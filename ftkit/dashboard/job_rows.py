@@ -38,11 +38,13 @@ class JobAction(Struct, frozen=True):
     """Button that changes a job.
 
     Attributes:
+        name: Name of the action, such as "cancel".
         title: Text of the button.
         path: Path of the API.
         question: Question to answer before, or "".
     """
 
+    name: str
     title: str
     path: str
     question: str
@@ -117,7 +119,7 @@ class JobRows:
         is_finished = job.status in FINAL
         progress = self._finished(job.id) if is_finished else read_progress(self._database, job)
         file = job.names.get("training", job.training_file)
-        name = job.user_provided_suffix or file
+        name = _job_name(job)
         finish, duration = _times(job, now)
         return JobRow(
             id=job.id,
@@ -137,7 +139,7 @@ class JobRows:
             created=_minute(job.created_at),
             finish=finish,
             duration=duration,
-            actions=list(_actions(job, name[:TEXT_LENGTH])),
+            actions=list(job_actions(job)),
         )
 
     def _note(self, job: JobObject) -> str:
@@ -172,18 +174,25 @@ def _times(job: JobObject, now: int) -> tuple[str, str]:
     return "", ""
 
 
-def _actions(job: JobObject, name: str) -> Iterator[JobAction]:
-    """Yield what the status of a job allows."""
+def job_actions(job: JobObject) -> Iterator[JobAction]:
+    """Yield the actions that the status of a job allows."""
     for action, (statuses, _) in reversed(ACTIONS.items()):
         if job.status in statuses:
+            name = _job_name(job)[:TEXT_LENGTH]
             question = (
                 f"Cancel {name} ({job.id})? It cannot be resumed. Models of its checkpoints stay."
             )
             yield JobAction(
+                action,
                 action.capitalize(),
                 f"/v1/fine_tuning/jobs/{job.id}/{action}",
                 question if action == "cancel" else "",
             )
+
+
+def _job_name(job: JobObject) -> str:
+    """Return the suffix of a job, or the name of its training file."""
+    return job.user_provided_suffix or job.names.get("training", job.training_file)
 
 
 def _minute(time: int) -> str:

@@ -236,9 +236,16 @@ def test_hostile_texts_stay_text(service: TestClient, stored: JobStore) -> None:
 @pytest.mark.parametrize("status", ["queued", "validating_files", "pausing", "paused", "cancelled"])
 def test_every_status_has_a_sentence(status: Any, service: TestClient, stored: JobStore) -> None:
     id = stored.add_job(status=status)
-    text = text_of(service.get(f"/jobs/{id}").text)
+    page = service.get(f"/jobs/{id}").text
+    text = text_of(page)
     assert f"{status.replace('_', ' ')} The " in text
     assert ("Resume" in text) == (status == "paused")
+    # The list offers the same actions, and asks the same question before.
+    attributes = r'data-(?:action|confirm)="[^"]*/?' + id + '[^"]*"'
+    assert re.findall(attributes, page) == [
+        *re.findall(attributes, service.get("/").text),
+        *([f'data-action="DELETE /v1/fine_tuning/jobs/{id}"'] if status == "cancelled" else []),
+    ]
 
 
 @pytest.mark.slow
