@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from ftkit._text import format_minute
+from ftkit.report.job_page import status_tone
 from ftkit.report.loss_chart import draw_losses
 from ftkit.server.database import Database
 from ftkit.server.job_search import Progress, read_progress
@@ -17,15 +18,6 @@ from ftkit.server.lifecycle import ACTIONS
 from ftkit.server.objects import FINAL, JobObject
 from ftkit.server.scheduling import MAX_POSITION, explain_position
 from ftkit.server.waiting import count_before
-
-TONES = {
-    "succeeded": "good",
-    "failed": "error",
-    "running": "info",
-    "pausing": "info",
-    "paused": "warning",
-}
-"""Tones of statuses; others have none."""
 
 TEXT_LENGTH = 300
 """Maximum number of characters of a name or a message."""
@@ -58,7 +50,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
         name: Suffix of the job, or the name of its training file.
         file: Name of the training file, unless it is the name of the row.
         status: Status, as a text.
-        tone: Tone of the status, or "".
+        tone: Tone of the status.
         note: Reason why the job waits or failed, or "".
         model: Base model, as the client named it.
         method: Fine-tuning method.
@@ -126,7 +118,7 @@ class JobRows:
             name=name[:TEXT_LENGTH],
             file=file[:TEXT_LENGTH] if file != name else "",
             status=job.status.replace("_", " "),
-            tone=TONES.get(job.status, ""),
+            tone=status_tone(job.status),
             note=self._note(job)[:TEXT_LENGTH],
             model=job.model[:TEXT_LENGTH],
             method=job.method.type,

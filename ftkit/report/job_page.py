@@ -137,7 +137,7 @@ def page_values(details: JobDetails) -> dict[str, Any]:
         "job": job,
         "title": (job.fine_tuned_model or job.id)[:TEXT_LENGTH],
         "facts": list(_facts(details)),
-        "tone": TONES.get(job.status, "info"),
+        "tone": status_tone(job.status),
         "status_name": job.status.replace("_", " ")[:TEXT_LENGTH],
         "sentence": SENTENCES.get(job.status, ""),
         "reason": details.wait_reason if job.status == "queued" else "",
@@ -155,6 +155,11 @@ def page_values(details: JobDetails) -> dict[str, Any]:
         "metadata": {name: text[:TEXT_LENGTH] for name, text in job.metadata.items()},
         "events": [_event_row(event) for event in details.events],
     }
+
+
+def status_tone(status: str) -> str:
+    """Return the tone of a status: the name of its colour in the style sheet."""
+    return TONES.get(status, "info")
 
 
 def render_job_page(details: JobDetails, facts: Sequence[str] = ()) -> str:

@@ -240,6 +240,8 @@ def test_every_status_has_a_sentence(status: Any, service: TestClient, stored: J
     text = text_of(page)
     assert f"{status.replace('_', ' ')} The " in text
     assert ("Resume" in text) == (status == "paused")
+    badge = f'<span class="badge (\\w+)">{status.replace("_", " ")}</span>'
+    assert re.findall(badge, page) == re.findall(badge, service.get("/").text) != []
     # The list offers the same actions, and asks the same question before.
     attributes = r'data-(?:action|confirm)="[^"]*/?' + id + '[^"]*"'
     assert re.findall(attributes, page) == [
