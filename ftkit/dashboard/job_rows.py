@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit._text import format_minute
+from ftkit._text import format_duration, format_minute
 from ftkit.report.job_page import status_tone
 from ftkit.report.loss_chart import draw_losses
 from ftkit.server.database import Database
@@ -158,10 +158,11 @@ def _epochs(job: JobObject, progress: Progress) -> str:
 def _times(job: JobObject, now: int) -> tuple[str, str]:
     """Return when a job ended or will end, and how long it took or will take."""
     if job.finished_at is not None:
-        return _minute(job.finished_at), f"after {seconds_text(job.finished_at - job.created_at)}"
+        duration = format_duration(job.finished_at - job.created_at)
+        return _minute(job.finished_at), f"after {duration}"
     if job.estimated_finish is not None and job.status in ("running", "pausing"):
         day, time = _minute(job.estimated_finish).split()
-        left = seconds_text(max(job.estimated_finish - now, 0))
+        left = format_duration(max(job.estimated_finish - now, 0))
         return f"about {time if _minute(now).startswith(day) else f'{day} {time}'}", f"in {left}"
     return "", ""
 
@@ -189,14 +190,3 @@ def _job_name(job: JobObject) -> str:
 
 def _minute(time: int) -> str:
     return format_minute(datetime.fromtimestamp(time, UTC))
-
-
-def seconds_text(seconds: int) -> str:
-    """Return a number of seconds as a text, such as "45 s", "3 min 20 s" or "2 h 5 min"."""
-    minutes, rest = divmod(max(seconds, 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
-    return " ".join(shown) or "0 s"

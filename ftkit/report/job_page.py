@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit._text import format_minute, format_time, plural
+from ftkit._text import format_duration, format_minute, format_time, plural
 from ftkit.client.resources import Checkpoint, Event, Job
 from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, MetricSeries, Verdict, assess
 from ftkit.pages.page import CHART_STYLE, CHARTS, LISTS, render_page
@@ -227,21 +227,11 @@ def _time_tiles(details: JobDetails) -> Iterator[tuple[str, str, str]]:
     if start and end and (details.started_at or job.is_over):
         name = "training time" if details.started_at else "duration"
         note = f"finished {format_minute(job.finished_at)} UTC" if job.is_over else ""
-        yield name, duration((end - start).total_seconds()), note
+        yield name, format_duration((end - start).total_seconds()), note
     if job.estimated_finish and job.status == "running":
         left = (job.estimated_finish - details.now).total_seconds()
         when = f"at about {job.estimated_finish.astimezone(datetime.UTC):%H:%M} UTC"
-        yield "time left", duration(left) if left > 0 else "almost done", when
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in seconds with its two largest units, such as "1 h 20 min"."""
-    minutes, rest = divmod(max(int(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+        yield "time left", format_duration(left) if left > 0 else "almost done", when
 
 
 def _checkpoint_rows(details: JobDetails, verdict: Verdict) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from ftkit.dashboard.app import DASHBOARD
-from ftkit.dashboard.job_rows import seconds_text
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.database import Database
 from ftkit.server.job_search import MAX_EVENTS, SAMPLES, JobQuery, find_jobs, read_progress
@@ -235,21 +234,6 @@ def test_a_search_takes_no_sql(database: Database) -> None:
     store_named(database, "safe")
     for text in ("' OR 1=1 --", "%", "_", '"', "\\", ":tenant"):
         assert not find_jobs(database, "local", JobQuery(text=text))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (7_500, "2 h 5 min"),
-        (-1, "0 s"),
-    ],
-)
-def test_durations_are_short(seconds: int, text: str) -> None:
-    assert seconds_text(seconds) == text
 
 
 def test_a_page_of_a_thousand_jobs_is_quick(browser: TestClient, database: Database) -> None:
