@@ -10,10 +10,10 @@ from typing import Any
 from msgspec import Struct
 
 from ftkit._text import format_duration, format_minute
-from ftkit.report.job_page import status_tone
+from ftkit.report.job_page import epoch_text, status_tone
 from ftkit.report.loss_chart import draw_losses
 from ftkit.server.database import Database
-from ftkit.server.job_search import Progress, read_progress
+from ftkit.server.job_progress import JobProgress, read_progress
 from ftkit.server.lifecycle import ACTIONS
 from ftkit.server.objects import FINAL, JobObject
 from ftkit.server.scheduling import MAX_POSITION, explain_position
@@ -56,7 +56,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
         method: Fine-tuning method.
         step: Last training step.
         total: Number of training steps, 0 if it is unknown.
-        epochs: Epochs that are done and all epochs, or "".
+        epoch: Epoch of the last step and number of epochs, or "".
         train: Last training loss, or None.
         valid: Last validation loss, or None.
         chart: Lines of the losses, or None.
@@ -76,7 +76,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     method: str
     step: int
     total: int
-    epochs: str
+    epoch: str
     train: float | None
     valid: float | None
     chart: dict[str, Any] | None
@@ -102,9 +102,9 @@ class JobRows:
         self._database = database
         self._finished = lru_cache(CACHED_JOBS)(self._read)
 
-    def _read(self, id: str) -> Progress:
+    def _read(self, id: str) -> JobProgress:
         job = self._database.get(JobObject, id)
-        return read_progress(self._database, job) if job else Progress()
+        return read_progress(self._database, job) if job else JobProgress()
 
     def row(self, job: JobObject, now: int) -> JobRow:
         """Return the row of a job at a Unix time."""
@@ -124,7 +124,7 @@ class JobRows:
             method=job.method.type,
             step=progress.step,
             total=progress.total,
-            epochs=_epochs(job, progress),
+            epoch=_epoch(job, progress),
             train=progress.train[-1][1] if progress.train else None,
             valid=progress.valid[-1][1] if progress.valid else None,
             chart=draw_losses(progress.train, progress.valid),
@@ -146,13 +146,12 @@ class JobRows:
         return f"waits: {explain_position(before)}" if before else ""
 
 
-def _epochs(job: JobObject, progress: Progress) -> str:
-    """Return the number of epochs that are done, and of all."""
+def _epoch(job: JobObject, progress: JobProgress) -> str:
+    """Return the epoch of the last step, or ""."""
     total = job.hyperparameters.n_epochs
     if not progress.total or not isinstance(total, int):
         return ""
-    done = progress.step / progress.total * total
-    return f"epoch {done:.1f} of {total}" if job.status not in FINAL else f"{done:.3g} epochs"
+    return epoch_text(progress.step, progress.total, total)
 
 
 def _times(job: JobObject, now: int) -> tuple[str, str]:

@@ -162,6 +162,11 @@ def status_tone(status: str) -> str:
     return TONES.get(status, "info")
 
 
+def epoch_text(step: int, total: int, epochs: int) -> str:
+    """Return the epoch of a step, such as "epoch 1.5 of 3", or "" if the total is unknown."""
+    return f"epoch {step * epochs / total:.3g} of {epochs}" if total else ""
+
+
 def render_job_page(details: JobDetails, facts: Sequence[str] = ()) -> str:
     """Return a self-contained page of a job, which does not change.
 
@@ -202,8 +207,7 @@ def _tiles(details: JobDetails, verdict: Verdict) -> Iterator[tuple[str, str, st
     job, step, total = details.job, details.last_step, details.total_steps
     if step:
         done = f"{step:,} of {total:,}" if total > step else f"{step:,}"
-        per_epoch = details.steps_per_epoch
-        epoch = f"epoch {step / per_epoch:.3g} of {details.epochs}" if per_epoch else ""
+        epoch = epoch_text(step, details.total_steps, details.epochs) if details.epochs else ""
         yield "steps", done, epoch
     training, validation = details.metrics.series(TRAIN), details.metrics.series(VALID)
     if training:

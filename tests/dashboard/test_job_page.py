@@ -70,6 +70,15 @@ def test_a_running_job_shows_its_progress_and_is_updated(
     assert "step 44 of 80" in text_of("<main>" + service.get(f"/jobs/{id}/live").text)
 
 
+def test_the_list_and_the_page_agree_on_the_last_step(
+    service: TestClient, stored: JobStore
+) -> None:
+    id = running_job(stored)
+    stored.add_metrics(id, 41, 80, valid_loss=1.0)
+    assert "step 40 of 80, epoch 2 of 4" in text_of(service.get("/").text)
+    assert "40 of 80 epoch 2 of 4" in text_of(service.get(f"/jobs/{id}").text)
+
+
 def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     page = service.get(f"/jobs/{id}").text

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from ftkit.dashboard.app import DASHBOARD
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.database import Database
-from ftkit.server.job_search import MAX_EVENTS, SAMPLES, JobQuery, find_jobs, read_progress
+from ftkit.server.job_progress import MAX_EVENTS, SAMPLES, read_progress
+from ftkit.server.job_search import JobQuery, find_jobs
 from ftkit.server.objects import EventObject, JobError, now
 from support.browser import HOSTILE_TEXTS, TagCollector
 from support.listed_jobs import copy_events, store_job, store_losses
@@ -68,7 +69,7 @@ def test_a_row_has_progress_losses_and_times(browser: TestClient, database: Data
     store_losses(database, done, 40, 40)
     text = browser.get("/").text
     assert "step 20 of 40, epoch 1.5 of 3" in text
-    assert "step 40 of 40, 3 epochs" in text
+    assert "step 40 of 40, epoch 3 of 3" in text
     assert '<td class="number" data-label="Training loss">0.5463</td>' in text
     assert '<td class="number" data-label="Validation loss">0.7463</td>' in text
     assert "after 2 min 5 s" in text
