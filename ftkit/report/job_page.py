@@ -43,6 +43,9 @@ SENTENCES = {
 }
 """What the statuses mean."""
 
+OWN_MACHINE = "trained on your own machines"
+"""Note on the cost of a job of the local service."""
+
 LABELS = {
     "n_epochs": "epochs",
     "batch_size": "batch size",
