@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from ftkit._text import format_duration, format_minute
-from ftkit.report.job_page import epoch_text, status_tone
+from ftkit.report.job_page import epoch_text, finish_text, status_tone
 from ftkit.report.loss_chart import draw_losses
 from ftkit.server.database import Database
 from ftkit.server.job_progress import JobProgress, read_progress
@@ -160,9 +160,8 @@ def _times(job: JobObject, now: int) -> tuple[str, str]:
         duration = format_duration(job.finished_at - job.created_at)
         return _minute(job.finished_at), f"after {duration}"
     if job.estimated_finish is not None and job.status in ("running", "pausing"):
-        day, time = _minute(job.estimated_finish).split()
-        left = format_duration(max(job.estimated_finish - now, 0))
-        return f"about {time if _minute(now).startswith(day) else f'{day} {time}'}", f"in {left}"
+        left = format_duration(job.estimated_finish - now)
+        return finish_text(_utc(job.estimated_finish), _utc(now)), f"in {left}"
     return "", ""
 
 
@@ -188,4 +187,8 @@ def _job_name(job: JobObject) -> str:
 
 
 def _minute(time: int) -> str:
-    return format_minute(datetime.fromtimestamp(time, UTC))
+    return format_minute(_utc(time))
+
+
+def _utc(time: int) -> datetime:
+    return datetime.fromtimestamp(time, UTC)

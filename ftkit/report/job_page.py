@@ -170,6 +170,12 @@ def epoch_text(step: int, total: int, epochs: int) -> str:
     return f"epoch {step * epochs / total:.3g} of {epochs}" if total else ""
 
 
+def finish_text(finish: datetime.datetime, now: datetime.datetime) -> str:
+    """Return the estimated end of a job, in UTC, without the day if it is today."""
+    day, time = format_minute(finish).split()
+    return f"about {time}" if format_minute(now).startswith(day) else f"about {day} {time}"
+
+
 def render_job_page(details: JobDetails, facts: Sequence[str] = ()) -> str:
     """Return a self-contained page of a job, which does not change.
 
@@ -235,9 +241,9 @@ def _time_tiles(details: JobDetails) -> Iterator[tuple[str, str, str]]:
         name = "training time" if details.started_at else "duration"
         note = f"finished {format_minute(job.finished_at)} UTC" if job.is_over else ""
         yield name, format_duration((end - start).total_seconds()), note
-    if job.estimated_finish and job.status == "running":
+    if job.estimated_finish and job.status in ("running", "pausing"):
         left = (job.estimated_finish - details.now).total_seconds()
-        when = f"at about {job.estimated_finish.astimezone(datetime.UTC):%H:%M} UTC"
+        when = f"{finish_text(job.estimated_finish, details.now)} UTC"
         yield "time left", format_duration(left) if left > 0 else "almost done", when
 
 

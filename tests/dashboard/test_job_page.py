@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_the_list_and_the_page_agree_on_the_last_step(
     stored.add_metrics(id, 41, 80, valid_loss=1.0)
     assert "step 40 of 80, epoch 2 of 4" in text_of(service.get("/").text)
     assert "40 of 80 epoch 2 of 4" in text_of(service.get(f"/jobs/{id}").text)
+
+
+def test_the_list_and_the_page_agree_on_the_estimated_end(
+    service: TestClient, stored: JobStore
+) -> None:
+    end = int(time.time()) + 2 * 24 * 3600
+    id = stored.add_job(status="running", estimated_finish=end)
+    expected = f"about {datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M}"
+    assert expected in text_of(service.get("/").text)
+    assert expected in text_of(service.get(f"/jobs/{id}").text)
 
 
 def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: JobStore) -> None:
