@@ -151,6 +151,16 @@ def format_minute(time: datetime.datetime | None) -> str:
     return format_time(time)[:16]
 
 
+def format_duration(seconds: float) -> str:
+    """Format a duration in seconds with its two largest units, such as "1 h 20 min"."""
+    minutes, rest = divmod(max(int(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+
+
 def quote_argument(text: str) -> str:
     """Return an argument as a shell reads it, on one line and printable: `it's` as `'it'"'"'s'`.
 

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from ftkit.client.resources import Event, Job
     from ftkit.report.job_page import DataFile, JobDetails
 
-STARTED = "Fine-tuning job started"
-"""Message of the event when the training begins, at OpenAI and at the local service."""
-
 MAX_READ = 20_000
 """Maximum number of events that are read, newest first."""
 
@@ -129,6 +126,7 @@ def _file_ids(job: Job) -> list[tuple[str, str]]:
 def _from_provider(client: Client, id: str, catalog: Catalog) -> JobDetails:
     from ftkit.archive.figures import cost_of
     from ftkit.jobs.metrics import Metrics, job_metrics
+    from ftkit.report.job_page import OWN_MACHINE
 
     (job,) = recording_ids(client, "job", [client.job(id)])
     lacks = client.api.lacks
@@ -136,7 +134,7 @@ def _from_provider(client: Client, id: str, catalog: Catalog) -> JobDetails:
     metrics = Metrics(("step",), ())
     with suppress(UsageError):  # there are none yet
         metrics = job_metrics(client, job)
-    cost = ("none", "trained on your own machines")
+    cost = ("none", OWN_MACHINE)
     return _details(
         job,
         events,
@@ -180,6 +178,7 @@ def _details(
     """Return a job for its page, with what its events tell of it."""
     from ftkit._text import money
     from ftkit.report.job_page import MAX_EVENTS, JobDetails
+    from ftkit.server.reports import STARTED
 
     messages = [event for event in newest_first if event.type != "metrics"]
     started = [event.created_at for event in messages if event.message == STARTED]

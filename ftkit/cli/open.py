@@ -41,7 +41,7 @@ def open(id: str | None, base_url: str | None, no_browser: bool, output: str) ->
     if id is None:
         address, path = _find_service(base_url), ""
     else:
-        address, id = _find(kind, id, base_url)
+        address, id = _find_resource(kind, id, base_url)
         path = PAGES[kind].format(id=quote(id, safe=""))
     url = dashboard_url(address, path)
     if output == "json":
@@ -71,7 +71,7 @@ def _find_service(base_url: str | None) -> str:
 
     address = base_url or find_address(LOCAL, os.environ)
     if address:
-        return open_client(LOCAL, address, None).account.partition(" ")[2]
+        return open_client(LOCAL, address, None).address
     default = data_folder(os.environ).absolute()
     services = dict(find_services(os.environ))
     if len(services) > 1 and default not in services:
@@ -81,7 +81,7 @@ def _find_service(base_url: str | None) -> str:
     return (running or find_or_start(default, print_note)).url
 
 
-def _find(kind: Kind, id: str, base_url: str | None) -> tuple[str, str]:
+def _find_resource(kind: Kind, id: str, base_url: str | None) -> tuple[str, str]:
     """Return the address of the service that has a job, file or model, and the id in full.
 
     Raises:
@@ -98,4 +98,4 @@ def _find(kind: Kind, id: str, base_url: str | None) -> tuple[str, str]:
     except ProviderError as error:
         if error.status != UNAUTHORIZED:  # the login asks for the API key
             raise
-    return client.account.partition(" ")[2], id
+    return client.address, id

@@ -140,7 +140,7 @@ def _confirm(plan: ModerationPlan, yes: bool) -> bool:
 
 
 def _plan_fields(plan: ModerationPlan) -> list[tuple[str, str]]:
-    api, address = plan.api, plan.client.account.partition(" ")[2]
+    api, address = plan.api, plan.client.address
     limit = api.input_characters.value
     size = f"{plural(plan.texts, 'text')} with {plan.characters:,} characters"
     cached = f"; the cache has {plan.cached:,} more" if plan.cached else ""

@@ -58,8 +58,13 @@ class Transport:
     @property
     def account(self) -> str:
         """Provider and address, without key or password: identifies the account in the journal."""
+        return f"{self.name} {self.address}"
+
+    @property
+    def address(self) -> str:
+        """Base URL, without key or password."""
         url = self._client.base_url.copy_with(userinfo=b"", query=None)
-        return f"{self.name} {str(url).rstrip('/')}"
+        return str(url).rstrip("/")
 
     @property
     def api_key(self) -> str:

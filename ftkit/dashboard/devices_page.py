@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ftkit._text import format_size
+from ftkit._text import format_duration, format_size
 from ftkit.dashboard.gpus import Gpu
 from ftkit.dashboard.machine import MachineState, cpu_name, monitor
 from ftkit.dashboard.processes import ServiceProcess
@@ -133,7 +133,7 @@ def _rows(service: Service, tenant: str, state: MachineState) -> Iterator[Proces
             job=job.id if job else "",
             model=job.model if job else "",
             is_foreign=bool(process.job) and job is None,
-            duration=_duration(time.time() - process.started),
+            duration=format_duration(time.time() - process.started),
             cores="…" if process.cores is None else f"{process.cores:.1f}",
             memory=format_size(process.memory),
             gpu_memory=_gpu_memory(process, state.gpus.gpus),
@@ -150,14 +150,6 @@ def _gpu_memory(process: ServiceProcess, gpus: tuple[Gpu, ...]) -> str:
             text = "size unknown" if is_unknown else format_size(sum(filter(None, sizes)))
             parts.append(f"GPU {number}: {text}")
     return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration such as "5 s", "12 min" or "3 h 5 min"."""
-    minutes, hours = int(seconds) // 60, int(seconds) // 3600
-    if minutes < 1:
-        return f"{max(int(seconds), 0)} s"
-    return f"{minutes} min" if hours < 1 else f"{hours} h {minutes % 60} min"
 
 
 ROUTES = [

@@ -10,7 +10,7 @@ import msgspec
 
 from ftkit.client.resources import Checkpoint, Event, Job
 from ftkit.dashboard.job_metrics import JobMetrics, MetricsCache
-from ftkit.report.job_page import DataFile, JobDetails
+from ftkit.report.job_page import OWN_MACHINE, DataFile, JobDetails
 from ftkit.server.context import Service
 from ftkit.server.database import PageQuery
 from ftkit.server.lifecycle import event_id
@@ -22,8 +22,6 @@ CHECKPOINTS = 100
 
 CACHE = MetricsCache()
 """Metrics of the jobs that were looked at last."""
-
-OWN_MACHINE = "trained on your own machines"
 
 
 def training_of(service: Service, job: JobObject) -> tuple[JobDetails, JobMetrics]:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ftkit.client.resources import Event
 from ftkit.dashboard.job_details import details_of, newest_messages, training_of
+from ftkit.dashboard.job_rows import job_actions
 from ftkit.dashboard.respond import page, respond
 from ftkit.report.charts import TONES, Run, charts_of
 from ftkit.report.job_page import SCRIPTS, STYLES, JobDetails, page_values
@@ -39,7 +40,7 @@ MAX_RUNS = len(TONES)
 """Maximum number of jobs in the charts, with the job of the page."""
 
 
-class View(Struct, frozen=True):
+class JobPageQuery(Struct, frozen=True):
     """Selection of a request for the page.
 
     Attributes:
@@ -53,7 +54,7 @@ class View(Struct, frozen=True):
     before: str = ""
 
     @classmethod
-    def read(cls, request: Request, own: str) -> View:
+    def read(cls, request: Request, own: str) -> JobPageQuery:
         """Return what the query parameters of a request for the page of job `own` select."""
         query = request.query_params
         ids = [id for text in query.getlist("with") for id in text.split(",")]
@@ -93,7 +94,7 @@ async def show_metrics(request: Request) -> Response:
 def _charts(request: Request) -> Response:
     service, tenant = get_context(request)
     job = service.database.require(JobObject, request.path_params["id"], tenant)
-    ids = View.read(request, job.id).others
+    ids = JobPageQuery.read(request, job.id).others
     others = (service.database.get(JobObject, id, tenant) for id in ids)
     jobs = [job, *filter(None, others)]
     trainings = [training_of(service, member) for member in jobs]
@@ -121,7 +122,7 @@ def _values(request: Request) -> dict[str, Any]:
     """Return the values of the template."""
     service, tenant = get_context(request)
     job = service.database.require(JobObject, request.path_params["id"], tenant)
-    view = View.read(request, job.id)
+    view = JobPageQuery.read(request, job.id)
     events, older = _events(service, job, view)
     details = details_of(service, job, events)
     log, is_whole = read_tail(service.folder.log(job.id), LOG_BYTES)
@@ -129,6 +130,7 @@ def _values(request: Request) -> dict[str, Any]:
     live = {
         "fragment": f"{path}/live{view.query()}",
         "metrics": f"{path}/metrics{view.query(events='', before='')}",
+        "actions": list(job_actions(job)),
         "model": _newest_model(service, details, tenant),
         "runs": runs,
         "shown": sum(run["is_shown"] for run in runs),
@@ -149,7 +151,7 @@ def _values(request: Request) -> dict[str, Any]:
     return {**page_values(details), "live": live}
 
 
-def _events(service: Service, job: JobObject, view: View) -> tuple[list[Event], str]:
+def _events(service: Service, job: JobObject, view: JobPageQuery) -> tuple[list[Event], str]:
     """Return a page of events, newest first, and the id of the last one if there are older ones."""
     if view.kind == "all":
         is_known = view.before and service.database.get(EventObject, view.before, job.tenant)
@@ -171,7 +173,7 @@ def _newest_model(service: Service, details: JobDetails, tenant: str) -> str:
     return ""
 
 
-def _choices(service: Service, job: JobObject, view: View) -> list[dict[str, Any]]:
+def _choices(service: Service, job: JobObject, view: JobPageQuery) -> list[dict[str, Any]]:
     """Return other jobs to show in the charts: those that are shown, and the newest ones."""
     rows, _ = service.database.page(JobObject, job.tenant, PageQuery(limit=CHOICES + 1))
     newest = (json.loads(row)["id"] for row in rows)

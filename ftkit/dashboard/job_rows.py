@@ -9,23 +9,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit._text import format_minute
+from ftkit._text import format_duration, format_minute
+from ftkit.report.job_page import epoch_text, finish_text, status_tone
 from ftkit.report.loss_chart import draw_losses
 from ftkit.server.database import Database
-from ftkit.server.job_search import Progress, read_progress
+from ftkit.server.job_progress import JobProgress, read_progress
 from ftkit.server.lifecycle import ACTIONS
 from ftkit.server.objects import FINAL, JobObject
 from ftkit.server.scheduling import MAX_POSITION, explain_position
 from ftkit.server.waiting import count_before
-
-TONES = {
-    "succeeded": "good",
-    "failed": "error",
-    "running": "info",
-    "pausing": "info",
-    "paused": "warning",
-}
-"""Tones of statuses; others have none."""
 
 TEXT_LENGTH = 300
 """Maximum number of characters of a name or a message."""
@@ -38,11 +30,13 @@ class JobAction(Struct, frozen=True):
     """Button that changes a job.
 
     Attributes:
+        name: Name of the action, such as "cancel".
         title: Text of the button.
         path: Path of the API.
         question: Question to answer before, or "".
     """
 
+    name: str
     title: str
     path: str
     question: str
@@ -56,13 +50,13 @@ class JobRow(Struct, frozen=True, kw_only=True):
         name: Suffix of the job, or the name of its training file.
         file: Name of the training file, unless it is the name of the row.
         status: Status, as a text.
-        tone: Tone of the status, or "".
+        tone: Tone of the status.
         note: Reason why the job waits or failed, or "".
         model: Base model, as the client named it.
         method: Fine-tuning method.
         step: Last training step.
         total: Number of training steps, 0 if it is unknown.
-        epochs: Epochs that are done and all epochs, or "".
+        epoch: Epoch of the last step and number of epochs, or "".
         train: Last training loss, or None.
         valid: Last validation loss, or None.
         chart: Lines of the losses, or None.
@@ -82,7 +76,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     method: str
     step: int
     total: int
-    epochs: str
+    epoch: str
     train: float | None
     valid: float | None
     chart: dict[str, Any] | None
@@ -108,36 +102,36 @@ class JobRows:
         self._database = database
         self._finished = lru_cache(CACHED_JOBS)(self._read)
 
-    def _read(self, id: str) -> Progress:
+    def _read(self, id: str) -> JobProgress:
         job = self._database.get(JobObject, id)
-        return read_progress(self._database, job) if job else Progress()
+        return read_progress(self._database, job) if job else JobProgress()
 
     def row(self, job: JobObject, now: int) -> JobRow:
         """Return the row of a job at a Unix time."""
         is_finished = job.status in FINAL
         progress = self._finished(job.id) if is_finished else read_progress(self._database, job)
         file = job.names.get("training", job.training_file)
-        name = job.user_provided_suffix or file
+        name = _job_name(job)
         finish, duration = _times(job, now)
         return JobRow(
             id=job.id,
             name=name[:TEXT_LENGTH],
             file=file[:TEXT_LENGTH] if file != name else "",
             status=job.status.replace("_", " "),
-            tone=TONES.get(job.status, ""),
+            tone=status_tone(job.status),
             note=self._note(job)[:TEXT_LENGTH],
             model=job.model[:TEXT_LENGTH],
             method=job.method.type,
             step=progress.step,
             total=progress.total,
-            epochs=_epochs(job, progress),
+            epoch=_epoch(job, progress),
             train=progress.train[-1][1] if progress.train else None,
             valid=progress.valid[-1][1] if progress.valid else None,
             chart=draw_losses(progress.train, progress.valid),
             created=_minute(job.created_at),
             finish=finish,
             duration=duration,
-            actions=list(_actions(job, name[:TEXT_LENGTH])),
+            actions=list(job_actions(job)),
         )
 
     def _note(self, job: JobObject) -> str:
@@ -152,50 +146,49 @@ class JobRows:
         return f"waits: {explain_position(before)}" if before else ""
 
 
-def _epochs(job: JobObject, progress: Progress) -> str:
-    """Return the number of epochs that are done, and of all."""
+def _epoch(job: JobObject, progress: JobProgress) -> str:
+    """Return the epoch of the last step, or ""."""
     total = job.hyperparameters.n_epochs
     if not progress.total or not isinstance(total, int):
         return ""
-    done = progress.step / progress.total * total
-    return f"epoch {done:.1f} of {total}" if job.status not in FINAL else f"{done:.3g} epochs"
+    return epoch_text(progress.step, progress.total, total)
 
 
 def _times(job: JobObject, now: int) -> tuple[str, str]:
     """Return when a job ended or will end, and how long it took or will take."""
     if job.finished_at is not None:
-        return _minute(job.finished_at), f"after {seconds_text(job.finished_at - job.created_at)}"
+        duration = format_duration(job.finished_at - job.created_at)
+        return _minute(job.finished_at), f"after {duration}"
     if job.estimated_finish is not None and job.status in ("running", "pausing"):
-        day, time = _minute(job.estimated_finish).split()
-        left = seconds_text(max(job.estimated_finish - now, 0))
-        return f"about {time if _minute(now).startswith(day) else f'{day} {time}'}", f"in {left}"
+        left = format_duration(job.estimated_finish - now)
+        return finish_text(_utc(job.estimated_finish), _utc(now)), f"in {left}"
     return "", ""
 
 
-def _actions(job: JobObject, name: str) -> Iterator[JobAction]:
-    """Yield what the status of a job allows."""
+def job_actions(job: JobObject) -> Iterator[JobAction]:
+    """Yield the actions that the status of a job allows."""
     for action, (statuses, _) in reversed(ACTIONS.items()):
         if job.status in statuses:
+            name = _job_name(job)[:TEXT_LENGTH]
             question = (
                 f"Cancel {name} ({job.id})? It cannot be resumed. Models of its checkpoints stay."
             )
             yield JobAction(
+                action,
                 action.capitalize(),
                 f"/v1/fine_tuning/jobs/{job.id}/{action}",
                 question if action == "cancel" else "",
             )
 
 
+def _job_name(job: JobObject) -> str:
+    """Return the suffix of a job, or the name of its training file."""
+    return job.user_provided_suffix or job.names.get("training", job.training_file)
+
+
 def _minute(time: int) -> str:
-    return format_minute(datetime.fromtimestamp(time, UTC))
+    return format_minute(_utc(time))
 
 
-def seconds_text(seconds: int) -> str:
-    """Return a number of seconds as a text, such as "45 s", "3 min 20 s" or "2 h 5 min"."""
-    minutes, rest = divmod(max(seconds, 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
-    return " ".join(shown) or "0 s"
+def _utc(time: int) -> datetime:
+    return datetime.fromtimestamp(time, UTC)

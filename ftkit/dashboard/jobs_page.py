@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from ftkit.dashboard.job_page import MAX_RUNS
 from ftkit.dashboard.job_rows import JobRow, JobRows
 from ftkit.dashboard.respond import page, respond
 from ftkit.server.context import Service, get_context
@@ -36,9 +37,6 @@ MAX_PAGE = 1_000_000
 MAX_TEXT = 200
 """Maximum number of characters of a text to search for."""
 
-MAX_OVERLAID = 10
-"""Maximum number of jobs whose losses are overlaid."""
-
 POLL_SECONDS, IDLE_SECONDS = 2, 10
 """Seconds between two requests of the browser for the list, with and without unfinished jobs."""
 
@@ -49,12 +47,18 @@ SORTS = {
     "-train_loss": "highest training loss",
     "valid_loss": "lowest validation loss",
     "-valid_loss": "highest validation loss",
+    "-finished": "last finished first",
+    "finished": "first finished first",
     "-duration": "longest first",
     "duration": "shortest first",
 }
 """Titles of the orders; a minus stands for descending."""
 
 DEFAULT_SORT = "-created"
+"""Order of the list unless the address has another one."""
+
+LATEST_FIRST = ("created", "finished")
+"""Values whose title in the table sorts the highest ones first."""
 
 
 class Tab(Struct, frozen=True):
@@ -109,16 +113,11 @@ class JobList(Struct, frozen=True):
         """Seconds between two requests for the list."""
         return POLL_SECONDS if self.is_live else IDLE_SECONDS
 
-    @property
-    def is_filtered(self) -> bool:
-        """True if the query does not select all jobs."""
-        return bool(self.query.group or self.query.model or self.query.text)
-
     def sort_url(self, name: str) -> str:
         """Return the address of the page in the order of a value, the other way around if it is."""
-        # The newest, but the lowest losses and the shortest jobs come first.
+        # The latest, but the lowest losses come first.
         is_same = self.query.sort == name
-        is_descending = not self.query.is_descending if is_same else name == "created"
+        is_descending = not self.query.is_descending if is_same else name in LATEST_FIRST
         return url_of(replace(self.query, sort=name, is_descending=is_descending, page=1))
 
     def direction(self, name: str) -> str:
@@ -155,13 +154,13 @@ async def show(request: Request) -> Response:
 
 
 @page
-async def overlay(request: Request) -> Response:
-    """Go to the page of the first selected job, with the losses of the others overlaid."""
+async def compare(request: Request) -> Response:
+    """Redirect to the page of the first selected job, with the others in its charts."""
     ids = list(dict.fromkeys(request.query_params.getlist("id")))
     if not ids:
         raise InvalidRequestError("No job is selected; select the jobs to compare.")
-    if len(ids) > MAX_OVERLAID:
-        raise InvalidRequestError(f"At most {MAX_OVERLAID} jobs can be compared, not {len(ids)}.")
+    if len(ids) > MAX_RUNS:
+        raise InvalidRequestError(f"At most {MAX_RUNS} jobs can be compared, not {len(ids)}.")
     first, *others = (quote(id, safe="") for id in ids)
     return RedirectResponse(f"/jobs/{first}" + ("?with=" + ",".join(others) if others else ""), 303)
 
@@ -249,4 +248,4 @@ def _tabs(counts: dict[str, int], query: JobQuery) -> list[Tab]:
     return tabs
 
 
-ROUTES = [Route("/", show), Route("/jobs", overlay)]
+ROUTES = [Route("/", show), Route("/jobs", compare)]

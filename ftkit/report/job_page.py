@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit._text import format_minute, format_time, plural
+from ftkit._text import format_duration, format_minute, format_time, plural
 from ftkit.client.resources import Checkpoint, Event, Job
 from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, MetricSeries, Verdict, assess
 from ftkit.pages.page import CHART_STYLE, CHARTS, LISTS, render_page
@@ -42,6 +42,9 @@ SENTENCES = {
     "canceled": "The job was cancelled.",
 }
 """What the statuses mean."""
+
+OWN_MACHINE = "trained on your own machines"
+"""Note on the cost of a job of the local service."""
 
 LABELS = {
     "n_epochs": "epochs",
@@ -137,7 +140,7 @@ def page_values(details: JobDetails) -> dict[str, Any]:
         "job": job,
         "title": (job.fine_tuned_model or job.id)[:TEXT_LENGTH],
         "facts": list(_facts(details)),
-        "tone": TONES.get(job.status, "info"),
+        "tone": status_tone(job.status),
         "status_name": job.status.replace("_", " ")[:TEXT_LENGTH],
         "sentence": SENTENCES.get(job.status, ""),
         "reason": details.wait_reason if job.status == "queued" else "",
@@ -155,6 +158,22 @@ def page_values(details: JobDetails) -> dict[str, Any]:
         "metadata": {name: text[:TEXT_LENGTH] for name, text in job.metadata.items()},
         "events": [_event_row(event) for event in details.events],
     }
+
+
+def status_tone(status: str) -> str:
+    """Return the tone of a status: the name of its colour in the style sheet."""
+    return TONES.get(status, "info")
+
+
+def epoch_text(step: int, total: int, epochs: int) -> str:
+    """Return the epoch of a step, such as "epoch 1.5 of 3", or "" if the total is unknown."""
+    return f"epoch {step * epochs / total:.3g} of {epochs}" if total else ""
+
+
+def finish_text(finish: datetime.datetime, now: datetime.datetime) -> str:
+    """Return the estimated end of a job, in UTC, without the day if it is today."""
+    day, time = format_minute(finish).split()
+    return f"about {time}" if format_minute(now).startswith(day) else f"about {day} {time}"
 
 
 def render_job_page(details: JobDetails, facts: Sequence[str] = ()) -> str:
@@ -197,8 +216,7 @@ def _tiles(details: JobDetails, verdict: Verdict) -> Iterator[tuple[str, str, st
     job, step, total = details.job, details.last_step, details.total_steps
     if step:
         done = f"{step:,} of {total:,}" if total > step else f"{step:,}"
-        per_epoch = details.steps_per_epoch
-        epoch = f"epoch {step / per_epoch:.3g} of {details.epochs}" if per_epoch else ""
+        epoch = epoch_text(step, details.total_steps, details.epochs) if details.epochs else ""
         yield "steps", done, epoch
     training, validation = details.metrics.series(TRAIN), details.metrics.series(VALID)
     if training:
@@ -222,21 +240,11 @@ def _time_tiles(details: JobDetails) -> Iterator[tuple[str, str, str]]:
     if start and end and (details.started_at or job.is_over):
         name = "training time" if details.started_at else "duration"
         note = f"finished {format_minute(job.finished_at)} UTC" if job.is_over else ""
-        yield name, duration((end - start).total_seconds()), note
-    if job.estimated_finish and job.status == "running":
+        yield name, format_duration((end - start).total_seconds()), note
+    if job.estimated_finish and job.status in ("running", "pausing"):
         left = (job.estimated_finish - details.now).total_seconds()
-        when = f"at about {job.estimated_finish.astimezone(datetime.UTC):%H:%M} UTC"
-        yield "time left", duration(left) if left > 0 else "almost done", when
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in seconds with its two largest units, such as "1 h 20 min"."""
-    minutes, rest = divmod(max(int(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
+        when = f"{finish_text(job.estimated_finish, details.now)} UTC"
+        yield "time left", format_duration(left) if left > 0 else "almost done", when
 
 
 def _checkpoint_rows(details: JobDetails, verdict: Verdict) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ftkit.report.charts import select
+
 MAX_POINTS = 60
 """Maximum number of points of a line."""
 
@@ -29,10 +31,7 @@ def draw_losses(train: Series, valid: Series) -> dict[str, Any] | None:
     y_scale = (HEIGHT - 2 * MARGIN) / ((max(losses) - lowest) or 1)
 
     def line(series: Series) -> str:
-        drawn = [point for point in series if abs(point[1]) < MAX_LOSS]
-        if len(drawn) > MAX_POINTS:
-            last = len(drawn) - 1
-            drawn = [drawn[index * last // (MAX_POINTS - 1)] for index in range(MAX_POINTS)]
+        drawn = select([point for point in series if abs(point[1]) < MAX_LOSS], MAX_POINTS)
         coordinates = (
             f"{MARGIN + (step - first) * x_scale:.0f}"
             f",{HEIGHT - MARGIN - (loss - lowest) * y_scale:.1f}"

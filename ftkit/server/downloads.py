@@ -16,6 +16,9 @@ ADAPTER_FILES = (CONFIG, WEIGHTS)
 CHUNK = 1 << 20
 """Bytes that are read at a time."""
 
+ZIP_EPOCH = 315_532_800
+"""Unix time of 1980-01-01, the earliest date in a zip archive."""
+
 
 class _Output:
     """Stream without positions, which holds what was written until it is taken."""
@@ -47,17 +50,17 @@ def zip_adapter(adapter: Path) -> Iterator[bytes]:
     Args:
         adapter: Folder of the adapter.
     """
-    return zip_files([adapter / name for name in ADAPTER_FILES])
+    return _zip_files([adapter / name for name in ADAPTER_FILES])
 
 
-def zip_files(paths: Sequence[Path]) -> Iterator[bytes]:
+def _zip_files(paths: Sequence[Path]) -> Iterator[bytes]:
     """Yield a zip archive with these files under their names."""
     output = _Output()
     with zipfile.ZipFile(output, "w") as archive:  # type: ignore[call-overload]
         for path in paths:
             with path.open("rb") as file:
                 stat = os.fstat(file.fileno())
-                info = zipfile.ZipInfo(path.name, time.gmtime(max(stat.st_mtime, 315532800))[:6])
+                info = zipfile.ZipInfo(path.name, time.gmtime(max(stat.st_mtime, ZIP_EPOCH))[:6])
                 info.external_attr, info.file_size = 0o644 << 16, stat.st_size
                 with archive.open(info, "w") as entry:
                     while data := file.read(CHUNK):
@@ -71,8 +74,8 @@ def is_complete(adapter: Path) -> bool:
     return all((adapter / name).is_file() for name in ADAPTER_FILES)
 
 
-def read_file(path: Path, size: int) -> Iterator[bytes]:
-    """Yield the first `size` bytes of a file, which may be growing."""
+def read_log(path: Path, size: int) -> Iterator[bytes]:
+    """Yield the first `size` bytes of a log, which may be growing."""
     with path.open("rb") as file:
         while size > 0 and (data := file.read(min(CHUNK, size))):
             size -= len(data)

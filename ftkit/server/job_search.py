@@ -1,16 +1,13 @@
-"""Searching, sorting and paging of a tenant's jobs, and the progress of those that are shown.
+"""Searching, sorting and paging of a tenant's jobs.
 
-The time of each query is bounded by the number of jobs of the tenant and the number of jobs on a
-page, not by the number of events.
+The time of each query is bounded by the number of jobs of the tenant, not by the number of events.
 """
 
 from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable
 
-import msgspec
 from msgspec import Struct
 
 from ftkit.server.database import Database
@@ -30,21 +27,6 @@ STATUS_GROUPS: dict[str, tuple[JobStatus, ...]] = {
 MAX_SCANNED = 200
 """Maximum number of events of a job that are read for a value of its last step."""
 
-MAX_EVENTS = 256
-"""Maximum number of events of a job that are all read; of more, samples are."""
-
-LATEST = 20
-"""Number of events that are read beside the samples: the latest."""
-
-SAMPLES = 48
-"""Number of samples of the training losses of a job."""
-
-VALID_SAMPLES = 16
-"""Number of samples of the validation losses of a job."""
-
-VALID_DISTANCE = 64
-"""Maximum number of events that are read for a sample of the validation losses."""
-
 MAX_MODELS = 200
 """Maximum number of base models to choose from."""
 
@@ -61,14 +43,15 @@ SEARCHED = (
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 """Translation of a text as SQLite's `lower` does it."""
 
-_EVENTS = (
+EVENTS = (
     "SELECT seq, shown FROM things WHERE kind = 'event' AND tenant = {tenant} AND parent = {id}"
 )
+"""SQL query for the events of a job."""
 
 
 def _last_value(name: str) -> str:
     """Return the SQL expression for the last value of a metric of a job."""
-    events = _EVENTS.format(tenant="jobs.tenant", id="jobs.id")
+    events = EVENTS.format(tenant="jobs.tenant", id="jobs.id")
     return (
         f"(SELECT json_extract(shown, '$.data.{name}') FROM"
         f" ({events} ORDER BY seq DESC LIMIT {MAX_SCANNED})"
@@ -79,6 +62,7 @@ def _last_value(name: str) -> str:
 
 SORT_KEYS = {
     "created": "seq",
+    "finished": "json_extract(shown, '$.finished_at')",
     "duration": (
         "coalesce(json_extract(shown, '$.finished_at'), CAST(strftime('%s', 'now') AS INTEGER))"
         " - json_extract(shown, '$.created_at')"
@@ -90,9 +74,6 @@ SORT_KEYS = {
     ),
 }
 """SQL expressions by the name of the value that the jobs are sorted by."""
-
-Losses = list[tuple[int, float]]
-"""Losses by step."""
 
 
 class JobQuery(Struct, frozen=True, kw_only=True):
@@ -133,38 +114,6 @@ class JobQuery(Struct, frozen=True, kw_only=True):
         return condition, values
 
 
-class Progress(Struct, frozen=True):
-    """Progress of a job.
-
-    Attributes:
-        step: Last step that was reported, 0 before the first one.
-        total: Number of steps, 0 if it is unknown.
-        train: Training losses, a sample of many.
-        valid: Validation losses, a sample of many.
-    """
-
-    step: int = 0
-    total: int = 0
-    train: Losses = []
-    valid: Losses = []
-
-
-class _Metrics(Struct):
-    """Metrics of an event; those of a message are empty."""
-
-    step: int | None = None
-    total_steps: int | None = None
-    train_loss: float | None = None
-    valid_loss: float | None = None
-
-
-class _Event(Struct):
-    data: _Metrics
-
-
-_DECODER = msgspec.json.Decoder(_Event)
-
-
 def find_jobs(database: Database, tenant: str, query: JobQuery) -> list[JobObject]:
     """Return the jobs of a page."""
     condition, values = query.condition()
@@ -202,61 +151,3 @@ def list_models(database: Database, tenant: str) -> list[str]:
     values: dict[str, str | int] = {"tenant": tenant}
     values |= {"length": MAX_MODEL_LENGTH, "limit": MAX_MODELS}
     return [row[0] for row in database.rows(statement, values)]
-
-
-def read_progress(database: Database, job: JobObject) -> Progress:
-    """Return the progress of a job, from all of its events if they are few, else from samples."""
-    events = _EVENTS.format(tenant=":tenant", id=":id")
-    values = {"tenant": job.tenant, "id": job.id}
-    latest = database.rows(f"{events} ORDER BY seq DESC LIMIT {MAX_EVENTS + 1}", values)
-    rows = dict(latest)
-    if len(latest) > MAX_EVENTS:
-        rows = dict(latest[:LATEST])
-        rows |= _samples(database, events, values, "train_loss", SAMPLES, 8)
-        if job.validation_file:
-            rows |= _samples(database, events, values, "valid_loss", VALID_SAMPLES, VALID_DISTANCE)
-    return _progress(_DECODER.decode(rows[seq]) for seq in sorted(rows))
-
-
-def _samples(
-    database: Database,
-    events: str,
-    values: dict[str, str],
-    name: str,
-    count: int,
-    distance: int,
-) -> dict[int, str]:
-    """Return events with a metric, at even distances: each costs a search of the index."""
-    statement = f"""
-WITH RECURSIVE ends (low, high) AS (
-    SELECT (SELECT seq FROM ({events} ORDER BY seq LIMIT 1)),
-        (SELECT seq FROM ({events} ORDER BY seq DESC LIMIT 1))
-), numbers (number) AS (
-    VALUES (0) UNION ALL SELECT number + 1 FROM numbers WHERE number < {count - 1}
-), places (place) AS (
-    SELECT low + (high - low) * number / {count} FROM ends, numbers
-)
-SELECT seq, shown FROM things WHERE seq IN (
-    SELECT (
-        SELECT seq FROM ({events} AND seq >= place ORDER BY seq LIMIT {distance})
-        WHERE instr(shown, '"{name}"') LIMIT 1
-    ) FROM places
-)"""
-    return dict(database.rows(statement, values))
-
-
-def _progress(events: Iterable[_Event]) -> Progress:
-    """Return the progress that events report, the oldest first."""
-    step, total = 0, 0
-    train: Losses = []
-    valid: Losses = []
-    for event in events:
-        metrics = event.data
-        if metrics.step is None:
-            continue
-        step, total = metrics.step, metrics.total_steps or total
-        if metrics.train_loss is not None:
-            train.append((step, metrics.train_loss))
-        if metrics.valid_loss is not None:
-            valid.append((step, metrics.valid_loss))
-    return Progress(step, total, train, valid)

@@ -33,7 +33,7 @@ BEAT_SECONDS = 0.25
 """Seconds between the beats of a process on the machine of the service."""
 
 STARTED = "Fine-tuning job started"
-"""Message of the event when a training process begins."""
+"""Message of the event when a training process begins, as at OpenAI."""
 
 TRAINING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses of a job that is being trained. One that is pausing may finish before it can pause."""

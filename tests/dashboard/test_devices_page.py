@@ -209,10 +209,3 @@ class IdleRunner:
 
     def close(self) -> None:
         pass
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.5, "0 s"), (59, "59 s"), (61, "1 min"), (11_100, "3 h 5 min")]
-)
-def test_durations_are_shown_with_their_largest_units(seconds: float, text: str) -> None:
-    assert devices_page._duration(seconds) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,25 @@ def test_a_running_job_shows_its_progress_and_is_updated(
     assert live.startswith('<div id="live"')
     stored.add_steps(id, 41, 44, 80)
     assert "step 44 of 80" in text_of("<main>" + service.get(f"/jobs/{id}/live").text)
+
+
+def test_the_list_and_the_page_agree_on_the_last_step(
+    service: TestClient, stored: JobStore
+) -> None:
+    id = running_job(stored)
+    stored.add_metrics(id, 41, 80, valid_loss=1.0)
+    assert "step 40 of 80, epoch 2 of 4" in text_of(service.get("/").text)
+    assert "40 of 80 epoch 2 of 4" in text_of(service.get(f"/jobs/{id}").text)
+
+
+def test_the_list_and_the_page_agree_on_the_estimated_end(
+    service: TestClient, stored: JobStore
+) -> None:
+    end = int(time.time()) + 2 * 24 * 3600
+    id = stored.add_job(status="running", estimated_finish=end)
+    expected = f"about {datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M}"
+    assert expected in text_of(service.get("/").text)
+    assert expected in text_of(service.get(f"/jobs/{id}").text)
 
 
 def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: JobStore) -> None:
@@ -236,9 +256,18 @@ def test_hostile_texts_stay_text(service: TestClient, stored: JobStore) -> None:
 @pytest.mark.parametrize("status", ["queued", "validating_files", "pausing", "paused", "cancelled"])
 def test_every_status_has_a_sentence(status: Any, service: TestClient, stored: JobStore) -> None:
     id = stored.add_job(status=status)
-    text = text_of(service.get(f"/jobs/{id}").text)
+    page = service.get(f"/jobs/{id}").text
+    text = text_of(page)
     assert f"{status.replace('_', ' ')} The " in text
     assert ("Resume" in text) == (status == "paused")
+    badge = f'<span class="badge (\\w+)">{status.replace("_", " ")}</span>'
+    assert re.findall(badge, page) == re.findall(badge, service.get("/").text) != []
+    # The list offers the same actions, and asks the same question before.
+    attributes = r'data-(?:action|confirm)="[^"]*/?' + id + '[^"]*"'
+    assert re.findall(attributes, page) == [
+        *re.findall(attributes, service.get("/").text),
+        *([f'data-action="DELETE /v1/fine_tuning/jobs/{id}"'] if status == "cancelled" else []),
+    ]
 
 
 @pytest.mark.slow

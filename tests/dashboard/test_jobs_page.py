@@ -12,10 +12,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from ftkit.dashboard.app import DASHBOARD
-from ftkit.dashboard.job_rows import seconds_text
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.database import Database
-from ftkit.server.job_search import MAX_EVENTS, SAMPLES, JobQuery, find_jobs, read_progress
+from ftkit.server.job_progress import MAX_EVENTS, SAMPLES, read_progress
+from ftkit.server.job_search import JobQuery, find_jobs
 from ftkit.server.objects import EventObject, JobError, now
 from support.browser import HOSTILE_TEXTS, TagCollector
 from support.listed_jobs import copy_events, store_job, store_losses
@@ -69,7 +69,7 @@ def test_a_row_has_progress_losses_and_times(browser: TestClient, database: Data
     store_losses(database, done, 40, 40)
     text = browser.get("/").text
     assert "step 20 of 40, epoch 1.5 of 3" in text
-    assert "step 40 of 40, 3 epochs" in text
+    assert "step 40 of 40, epoch 3 of 3" in text
     assert '<td class="number" data-label="Training loss">0.5463</td>' in text
     assert '<td class="number" data-label="Validation loss">0.7463</td>' in text
     assert "after 2 min 5 s" in text
@@ -123,17 +123,21 @@ def test_the_list_is_sorted_and_jobs_without_a_value_come_last(
         )
         if scale:
             store_losses(database, job, 20, 20, scale)
+    store_job(database, user_provided_suffix="runs", status="paused", created_at=now() - 500)
     for sort, expected in (
-        ("train_loss", ["low", "middle", "high", "none"]),
-        ("-train_loss", ["high", "middle", "low", "none"]),
-        ("valid_loss", ["low", "high", "none", "middle"]),
-        ("duration", ["none", "low", "middle", "high"]),
-        ("created", ["low", "none", "high", "middle"]),
-        ("", ["middle", "high", "none", "low"]),
+        ("train_loss", ["low", "middle", "high", "none", "runs"]),
+        ("-train_loss", ["high", "middle", "low", "runs", "none"]),
+        ("valid_loss", ["low", "high", "none", "middle", "runs"]),
+        ("duration", ["none", "low", "middle", "high", "runs"]),
+        ("finished", ["none", "low", "middle", "high", "runs"]),
+        ("-finished", ["high", "middle", "low", "none", "runs"]),
+        ("created", ["low", "none", "high", "middle", "runs"]),
+        ("", ["runs", "middle", "high", "none", "low"]),
     ):
         assert names(browser.get(f"/?sort={sort}").text) == expected, sort
     text = browser.get("/?sort=train_loss").text
     assert '<th scope="col" aria-sort="ascending"><a href="/?sort=-train_loss">' in text
+    assert '<a href="/?sort=-finished">Finished (UTC)</a>' in text
 
 
 def test_long_lists_have_pages(browser: TestClient, database: Database) -> None:
@@ -178,8 +182,15 @@ def test_selected_jobs_are_compared_on_one_page(browser: TestClient) -> None:
     response = browser.get("/jobs")
     assert response.status_code == 400
     assert "No job is selected; select the jobs to compare." in response.text
-    many = "&".join(f"id={number}" for number in range(11))
-    assert browser.get(f"/jobs?{many}").status_code == 400
+
+
+def test_no_more_jobs_are_compared_than_the_charts_have_colours(browser: TestClient) -> None:
+    ids = [f"id={number}" for number in range(7)]
+    location = browser.get(f"/jobs?{'&'.join(ids[:6])}").headers["location"]
+    assert location == "/jobs/0?with=1,2,3,4,5"
+    response = browser.get(f"/jobs?{'&'.join(ids)}")
+    assert response.status_code == 400
+    assert "At most 6 jobs can be compared, not 7." in response.text
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
@@ -224,21 +235,6 @@ def test_a_search_takes_no_sql(database: Database) -> None:
     store_named(database, "safe")
     for text in ("' OR 1=1 --", "%", "_", '"', "\\", ":tenant"):
         assert not find_jobs(database, "local", JobQuery(text=text))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (7_500, "2 h 5 min"),
-        (-1, "0 s"),
-    ],
-)
-def test_durations_are_short(seconds: int, text: str) -> None:
-    assert seconds_text(seconds) == text
 
 
 def test_a_page_of_a_thousand_jobs_is_quick(browser: TestClient, database: Database) -> None:

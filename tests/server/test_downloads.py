@@ -11,7 +11,8 @@ import httpx
 import openai
 import pytest
 
-from ftkit.server.downloads import read_file, read_tail, zip_files
+from ftkit.server.adapters import CONFIG, WEIGHTS
+from ftkit.server.downloads import read_log, read_tail, zip_adapter
 from support.job_store import JobStore
 from support.local_server import LocalServer
 
@@ -86,21 +87,22 @@ def test_the_log_of_a_job_is_text(local_server: LocalServer, client: openai.Open
 
 
 def test_a_zip_is_written_in_pieces(tmp_path: Path) -> None:
-    path = tmp_path / "large.bin"
+    (tmp_path / CONFIG).write_text("{}")
+    path = tmp_path / WEIGHTS
     with path.open("wb") as file:
         file.truncate(40 << 20)
-    pieces = list(zip_files([path]))
+    pieces = list(zip_adapter(tmp_path))
     assert max(map(len, pieces)) < 2 << 20
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
-        assert archive.getinfo("large.bin").file_size == 40 << 20
+        assert archive.getinfo(WEIGHTS).file_size == 40 << 20
         assert archive.testzip() is None
 
 
 def test_a_growing_file_is_read_up_to_the_size_that_it_had(tmp_path: Path) -> None:
     path = tmp_path / "process.log"
     path.write_bytes(b"a" * 100)
-    assert b"".join(read_file(path, 60)) == b"a" * 60
-    assert b"".join(read_file(path, 200)) == b"a" * 100
+    assert b"".join(read_log(path, 60)) == b"a" * 60
+    assert b"".join(read_log(path, 200)) == b"a" * 100
 
 
 def test_the_end_of_a_log_begins_with_a_whole_line(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from ftkit.server import downloads
 from ftkit.server.bodies import MAX_METADATA, JobBody
 from ftkit.server.cleanup import remove_job_data
 from ftkit.server.context import get_context, read_json
-from ftkit.server.downloads import read_file
 from ftkit.server.errors import InvalidRequestError, missing_object
 from ftkit.server.job_deletion import delete_job
 from ftkit.server.lifecycle import ACTIONS, apply_action, create_job
@@ -79,7 +79,8 @@ async def read_log(request: Request) -> Response:
     except FileNotFoundError:
         raise missing_object("log", job.id) from None
     headers = {"x-content-type-options": "nosniff"}
-    return StreamingResponse(read_file(path, size), media_type="text/plain", headers=headers)
+    log = downloads.read_log(path, size)
+    return StreamingResponse(log, media_type="text/plain", headers=headers)
 
 
 async def list_events(request: Request) -> Response:
