@@ -37,6 +37,6 @@ DASHBOARD = WebPages(
     login=login.PATH,
     open_paths=(login.PATH, static.PATH),
     not_found=not_found,
-    part_header="hx-request",  # of htmx, as the other header
+    part_header="hx-current-url",  # of htmx, as the other header
     redirect_header="hx-redirect",
 )

@@ -77,11 +77,15 @@ def main() -> None:
         result = _run(task, Path(path), Path(output), json.loads(arguments), send)
         _write(Path(f"{output}.json"), result)
     except Exception as error:
-        message = _explain(error, task)
+        message = "The file has been deleted." if _is_gone(path) else _explain(error, task)
         if message is None:
             send({"error": CRASHED})
             raise
         send({"error": message.replace(path, "the file")})
+
+
+def _is_gone(path: str) -> bool:
+    return not os.path.exists(path)
 
 
 def _limit(task: str) -> None:

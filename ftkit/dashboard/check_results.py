@@ -35,18 +35,21 @@ class Check(Struct, frozen=True):
 
     Attributes:
         task: Name of the check.
+        tenant: Tenant that has the file. Results are not shared, or one could learn which files
+            others have.
         sha256: SHA-256 of the file.
         arguments: Everything else that the result depends on, as a JSON object.
     """
 
     task: Task
+    tenant: str
     sha256: str
     arguments: dict[str, Any]
 
     @property
     def name(self) -> str:
         """Name of the files with the result."""
-        parts = [__version__, self.task, self.arguments]
+        parts = [__version__, self.task, self.tenant, self.arguments]
         data = msgspec.json.encode(parts, order="deterministic")
         return f"{self.task}-{hashlib.sha256(data).hexdigest()[:32]}"
 

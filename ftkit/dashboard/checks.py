@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import os
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from pathlib import Path
 from typing import Literal
 
@@ -110,14 +110,12 @@ class _Entry(Struct, eq=False):
     Attributes:
         check: The check.
         path: The file.
-        tenant: Tenant that asked for it first.
         asked: Time in seconds at which a page asked for it last.
         progress: Its progress.
     """
 
     check: Check
     path: Path
-    tenant: str
     asked: float
     progress: CheckProgress = CheckProgress()
 
@@ -128,21 +126,20 @@ class Checks:
     Args:
         folder: Data folder of the service.
         database: Its database.
+        running_of_tenant: Maximum number of processes of a tenant.
     """
 
-    def __init__(self, folder: Folder, database: Database) -> None:
+    def __init__(
+        self, folder: Folder, database: Database, running_of_tenant: int = MAX_RUNNING
+    ) -> None:
         self._folder, self._database = folder, database
+        self._running_of_tenant = running_of_tenant
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._failures: OrderedDict[str, CheckFailure] = OrderedDict()
         self._runners: set[asyncio.Task[None]] = set()
 
-    async def state(self, check: Check, tenant: str) -> State:
-        """Return the state of a check, which is started if necessary.
-
-        Args:
-            check: The check; its file must be one of the tenant.
-            tenant: Tenant that asks.
-        """
+    async def state(self, check: Check) -> State:
+        """Return the state of a check, which is started if necessary."""
         result = await run_in_threadpool(self._read, check)
         if result is not None:
             return result
@@ -152,11 +149,10 @@ class Checks:
         now = asyncio.get_running_loop().time()
         entry = self._entries.get(key)
         if entry is None:
-            pending = Counter(other.tenant for other in self._entries.values())
-            if pending[tenant] >= MAX_PENDING_OF_TENANT:
+            if self._count(check.tenant) >= MAX_PENDING_OF_TENANT:
                 return CheckProgress()
             path = self._folder.blob(check.sha256)
-            entry = self._entries[key] = _Entry(check, path, tenant, now)
+            entry = self._entries[key] = _Entry(check, path, now)
             self._start_runners()
         entry.asked = now
         return entry.progress
@@ -203,14 +199,22 @@ class Checks:
                 if len(self._failures) > MAX_FAILURES:
                     self._failures.popitem(last=False)
 
+    def _count(self, tenant: str, is_running: bool = False) -> int:
+        """Return the number of a tenant's checks, or of those that run."""
+        return sum(
+            entry.check.tenant == tenant and entry.progress.is_running >= is_running
+            for entry in self._entries.values()
+        )
+
     def _next(self) -> _Entry | None:
-        """Return the first check that waits. Those that no page asks for any more are dropped."""
+        """Return the first check that may run. Those that no page asks for any more are dropped."""
         for key, entry in list(self._entries.items()):
             if entry.progress.is_running:
                 continue
-            if not _is_abandoned(entry):
+            if _is_abandoned(entry):
+                del self._entries[key]
+            elif self._count(entry.check.tenant, is_running=True) < self._running_of_tenant:
                 return entry
-            del self._entries[key]
         return None
 
     async def _run_check(self, entry: _Entry) -> str:
@@ -261,7 +265,9 @@ class Checks:
 
     @staticmethod
     def _log_failure(check: Check, log: Path) -> None:
-        logger.warning("The check %s failed: %s", check.name, last_line(log))
+        reason = last_line(log)
+        if reason:  # what is wrong with a file is the answer to its owner, and no failure
+            logger.warning("The check %s failed: %s", check.name, reason)
 
     def _keep(self, check: Check, output: Path) -> None:
         """Move the files of a check to the results, the one with the result last."""
@@ -298,7 +304,9 @@ def get_checks(request: Request) -> Checks:
     state = request.app.state
     if not hasattr(state, "checks"):
         service, _ = get_context(request)
-        state.checks = Checks(service.folder, service.database)
+        # One tenant's long checks leave a process for the others.
+        limit = MAX_RUNNING - 1 if state.authenticator.needs_keys else MAX_RUNNING
+        state.checks = Checks(service.folder, service.database, limit)
     checks: Checks = state.checks
     return checks
 

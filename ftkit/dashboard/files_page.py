@@ -51,14 +51,14 @@ def validation_check(request: Request, file: FileObject) -> Check:
     """Return the check that validates a file."""
     service, _ = get_context(request)
     models = [name for name in service.models.names() if name != SMOKE][:MAX_MODELS]
-    return Check("validate", file.sha256, {"name": file.filename, "models": models or [SMOKE]})
+    arguments = {"name": file.filename, "models": models or [SMOKE]}
+    return Check("validate", file.tenant, file.sha256, arguments)
 
 
 async def validation(request: Request, file: FileObject) -> Pending | Validated:
     """Return the result of the validation of a file, or what there is instead."""
     checks, check = get_checks(request), validation_check(request, file)
-    _, tenant = get_context(request)
-    state = await checks.state(check, tenant)
+    state = await checks.state(check)
     return msgspec.json.decode(state, type=Validated) if isinstance(state, bytes) else state
 
 

@@ -262,11 +262,10 @@ async def _encode(
     request: Request, preview: JobPreview, model: ModelRef, body: JobBody
 ) -> JobPreview:
     """Encode the examples, and return the preview with the steps of the training."""
-    _, tenant = get_context(request)
     check = await run_in_threadpool(_encode_check, request, preview, model, body)
     if "again" in request.query_params:
         get_checks(request).forget(check)
-    state = await get_checks(request).state(check, tenant)
+    state = await get_checks(request).state(check)
     if isinstance(state, CheckProgress):
         return replace(preview, progress=state, waiting=f"Counting the tokens with {model.base}")
     if isinstance(state, CheckFailure):
@@ -304,7 +303,7 @@ def _encode_check(request: Request, preview: JobPreview, model: ModelRef, body: 
         "examples": preview.training.examples,
         "validation": str(service.folder.blob(other.sha256)) if other else "",
     }
-    return Check("encode", preview.file.sha256, arguments)
+    return Check("encode", preview.file.tenant, preview.file.sha256, arguments)
 
 
 ROUTES = [Route("/new", show), Route("/new/preview", show_preview)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +25,6 @@ from ftkit.dashboard.respond import HEADERS, fragment, page, respond
 from ftkit.prepare.convert.column_names import COLUMNS
 from ftkit.prepare.file_formats import convert_command
 from ftkit.prepare.file_formats.base import ReadOptions
-from ftkit.server.context import get_context
 from ftkit.server.objects import FileObject
 
 MAX_OPTION = 200
@@ -107,7 +107,7 @@ def _options(preparation: Preparation, request: Request) -> dict[str, str]:
 def _check(preparation: Preparation, request: Request, file: FileObject) -> Check:
     suffix = next((end for end in SUFFIXES if file.filename.lower().endswith(end)), "")
     arguments: dict[str, Any] = {"suffix": suffix, **_options(preparation, request)}
-    return Check(preparation.task, file.sha256, arguments)
+    return Check(preparation.task, file.tenant, file.sha256, arguments)
 
 
 async def _state(
@@ -116,8 +116,7 @@ async def _state(
     if file.bytes > MAX_PREPARED_BYTES:
         command = _command(preparation, file)
         return CheckFailure(f"The file is too large to {preparation.task} here; run: {command}")
-    _, tenant = get_context(request)
-    state = await get_checks(request).state(_check(preparation, request, file), tenant)
+    state = await get_checks(request).state(_check(preparation, request, file))
     return msgspec.json.decode(state, type=PreparedFile) if isinstance(state, bytes) else state
 
 
@@ -141,7 +140,7 @@ async def _values(
         "task": preparation.task,
         "waiting": preparation.waiting,
         "options": _options(preparation, request),
-        "query": request.url.query,
+        "query": urlencode(_options(preparation, request)),
         "new_name": _new_name(preparation, file),
         "is_small": file.bytes <= MAX_PREPARED_BYTES,
     }

@@ -18,6 +18,8 @@ const ftkit = (() => {
     message.dataset.tone = tone;
   };
 
+  const logIn = () => location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+
   const request = async (method, path, body, signal) => {
     const isForm = body instanceof FormData;
     const headers = body === undefined || isForm ? {} : { 'content-type': 'application/json' };
@@ -30,7 +32,7 @@ const ftkit = (() => {
       throw new ApiError('The service does not answer. Is it still running?');
     }
     if (response.status === 401 || new URL(response.url).pathname === '/login') {
-      location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+      logIn();
       throw new ApiError('The login has ended.');
     }
     if (response.ok) return response;
@@ -89,5 +91,5 @@ const ftkit = (() => {
     isStale = false;
   });
 
-  return { api, request, say };
+  return { api, logIn, request, say };
 })();

@@ -22,6 +22,7 @@
     form.append('file', content, name);
     request.upload.addEventListener('progress', event => onProgress(event.loaded / event.total));
     request.addEventListener('loadend', () => {
+      if (request.status === 401) ftkit.logIn();
       if (request.status === 200) resolve(JSON.parse(request.responseText).id);
       else reject(new Error(message(request, request.responseText)));
     });
@@ -51,18 +52,19 @@
     const form = event.target.closest('[data-upload]');
     if (!form) return;
     event.preventDefault();
-    const file = form.elements.file.files[0];
-    if (!file) return;
+    const file = form.elements.file.files[0], button = form.querySelector('button');
+    if (!file || button.disabled) return;
     const isTraining = file.name.toLowerCase().endsWith(TRAINING);
     const name = isTraining ? file.name.slice(0, -TRAINING.length) + TRAINING : file.name;
     const purpose = isTraining ? 'fine-tune' : 'user_data';
-    const id = await upload(form, form.querySelector('button'), file, name, purpose);
+    const id = await upload(form, button, file, name, purpose);
     if (id) location.assign(isTraining ? form.dataset.next + id : `/files/${id}/convert`);
   });
 
   document.addEventListener('click', async event => {
     const button = event.target.closest('[data-use]');
-    if (!button) return;
+    if (!button || button.disabled) return;
+    button.disabled = true;
     const response = await fetch(button.dataset.use, { redirect: 'error' }).catch(() => null);
     if (!response?.ok) {
       location.reload();  // the examples are not kept any more, and are made again

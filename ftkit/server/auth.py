@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -197,14 +197,25 @@ class AuthenticationMiddleware:
         if not self._pages or not is_page or not isinstance(error, AuthenticationError):
             return error_response(error)
         query = scope["query_string"].decode("latin-1")
+        page = headers.get(self._pages.part_header)
+        if page is not None:
+            path, query = _path_and_query(page)
         address = f"{path}?{query}" if query else path
         login = f"{self._pages.login}?next={quote(address, safe='/')}"
-        is_part = self._pages.part_header in headers
-        if headers.get("sec-fetch-mode", "navigate") == "navigate" and not is_part:
+        if headers.get("sec-fetch-mode", "navigate") == "navigate" and page is None:
             return RedirectResponse(login, 303, {"cache-control": "no-store"})
         response = error_response(error)
         response.headers[self._pages.redirect_header] = login
         return response
+
+
+def _path_and_query(url: str) -> tuple[str, str]:
+    """Return the path and the query of a URL; of one that is invalid, those of the first page."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/", ""
+    return parts.path, parts.query
 
 
 def _is_listed(path: str, listed: tuple[str, ...]) -> bool:

@@ -19,7 +19,8 @@ class WebPages(Struct, frozen=True):
         open_paths: Paths that need no login, such as that of the login itself. With a slash at the
             end, all paths below one.
         not_found: Returns the page for an address that does not exist.
-        part_header: Header, in lower case, of requests for a part of a page.
+        part_header: Header, in lower case, of requests for a part of a page: its value is the
+            address of the page.
         redirect_header: Header of responses to these whose address the page goes to.
     """
 

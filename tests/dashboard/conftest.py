@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx2
+import httpx
 import pytest
 
 from support.local_server import LocalServer
@@ -20,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def browser_client(server: LocalServer) -> Iterator[httpx2.Client]:
+def browser_client(server: LocalServer) -> Iterator[httpx.Client]:
     """A client that requests pages, as a browser does."""
-    with httpx2.Client(base_url=server.url.removesuffix("/v1"), timeout=60) as client:
+    with httpx.Client(base_url=server.url.removesuffix("/v1"), timeout=60) as client:
         yield client

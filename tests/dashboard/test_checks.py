@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import httpx2
+import httpx
 import pytest
 
 from ftkit.dashboard import checks as checks_module
@@ -32,21 +32,20 @@ class Place:
         self.database = Database(self.folder.database)
         self.checks = Checks(self.folder, self.database)
 
-    def check(self, content: bytes, **arguments: Any) -> Check:
+    def check(self, content: bytes, tenant: str = "t", **arguments: Any) -> Check:
         """Store a content, and return a check of it."""
         with self.database.transaction():
             sha256 = self.folder.keep_bytes(content).sha256
             file = FileObject(
-                tenant="t", bytes=1, filename="a.jsonl", purpose="fine-tune", sha256=sha256
+                tenant=tenant, bytes=1, filename="a.jsonl", purpose="fine-tune", sha256=sha256
             )
             self.database.add(file)
-        return Check(
-            "validate", sha256, {"name": "a.jsonl", "models": ["ftkit/smoke"], **arguments}
-        )
+        arguments = {"name": "a.jsonl", "models": ["ftkit/smoke"], **arguments}
+        return Check("validate", tenant, sha256, arguments)
 
     async def settle(self, check: Check) -> State:
         """Wait for the result of a check."""
-        while isinstance(state := await self.checks.state(check, "t"), CheckProgress):
+        while isinstance(state := await self.checks.state(check), CheckProgress):
             await asyncio.sleep(0.05)
         return state
 
@@ -80,14 +79,14 @@ def test_a_check_that_no_page_asks_for_is_ended_and_starts_again_with_the_next_p
 
     async def leave() -> None:
         check = place.check(LONG)
-        await place.checks.state(check, "t")
+        await place.checks.state(check)
         deadline = time.monotonic() + 60
         while place.checks._runners:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
         assert not place.checks.path(check, RESULT).exists()
         assert not list(place.folder.parts.iterdir())
-        assert isinstance(await place.checks.state(check, "t"), CheckProgress)
+        assert isinstance(await place.checks.state(check), CheckProgress)
 
     run(leave())
 
@@ -96,9 +95,9 @@ def test_only_a_few_processes_run_at_a_time(place: Place) -> None:
     async def start() -> None:
         found = [place.check(LONG, number=number) for number in range(6)]
         for check in found:
-            await place.checks.state(check, "t")
+            await place.checks.state(check)
         await asyncio.sleep(0)
-        states = [await place.checks.state(check, "t") for check in found]
+        states = [await place.checks.state(check) for check in found]
         running = [
             state for state in states if isinstance(state, CheckProgress) and state.is_running
         ]
@@ -110,10 +109,34 @@ def test_only_a_few_processes_run_at_a_time(place: Place) -> None:
 def test_a_tenant_cannot_fill_the_queue(place: Place) -> None:
     async def start() -> None:
         for number in range(checks_module.MAX_PENDING_OF_TENANT + 5):
-            await place.checks.state(place.check(LONG, number=number), "t")
+            await place.checks.state(place.check(LONG, number=number))
         assert len(place.checks._entries) == checks_module.MAX_PENDING_OF_TENANT
 
     run(start())
+
+
+def test_a_tenant_with_many_checks_leaves_a_process_for_the_others(place: Place) -> None:
+    place.checks = Checks(place.folder, place.database, running_of_tenant=1)
+
+    async def start() -> None:
+        for number in range(3):
+            await place.checks.state(place.check(LONG, number=number))
+        await asyncio.sleep(0)
+        result = await asyncio.wait_for(place.settle(place.check(CITY_DATA, "other")), 60)
+        assert isinstance(result, bytes)
+        running = [entry for entry in place.checks._entries.values() if entry.progress.is_running]
+        assert len(running) == 1
+
+    run(start())
+
+
+def test_a_tenant_learns_nothing_from_the_checks_of_another(place: Place) -> None:
+    async def check_twice() -> None:
+        await place.settle(place.check(CITY_DATA, "one"))
+        state = await place.checks.state(place.check(CITY_DATA, "two"))
+        assert isinstance(state, CheckProgress)
+
+    run(check_twice())
 
 
 def test_a_failure_is_remembered_until_it_is_forgotten(
@@ -125,7 +148,7 @@ def test_a_failure_is_remembered_until_it_is_forgotten(
         failure = await place.settle(check)
         assert isinstance(failure, CheckFailure)
         monkeypatch.undo()
-        assert await place.checks.state(check, "t") is failure
+        assert await place.checks.state(check) is failure
         place.checks.forget(check)
         assert isinstance(await place.settle(check), bytes)
 
@@ -151,7 +174,7 @@ def test_the_oldest_results_are_removed_first(
 
 
 def test_a_compressed_file_is_not_unpacked_without_bound(
-    server: LocalServer, browser_client: httpx2.Client
+    server: LocalServer, browser_client: httpx.Client
 ) -> None:
     bomb = gzip.compress(b"q,a\n" + b"x" * (300 << 20), 1)
     id = upload(browser_client, bomb, "bomb.csv", "user_data")
@@ -166,7 +189,7 @@ def test_another_tenant_sees_no_file_and_no_result(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data", keys=("one", "two")) as server:
         base = server.url.removesuffix("/v1")
         clients = [
-            httpx2.Client(base_url=base, headers={"authorization": f"Bearer {key}"}, timeout=60)
+            httpx.Client(base_url=base, headers={"authorization": f"Bearer {key}"}, timeout=60)
             for key in ("one", "two")
         ]
         with clients[0] as first, clients[1] as second:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 
-import httpx2
+import httpx
 import pytest
 
 from support.browser import HOSTILE_TEXTS, TagCollector
@@ -17,7 +17,7 @@ from support.training import CITY_DATA, city_example, encode_jsonl
 BROKEN = CITY_DATA + b'{"messages": [{"role": "user", "content": "x"},],}\n'
 
 
-def test_a_file_is_checked_and_leads_to_a_job(browser_client: httpx2.Client) -> None:
+def test_a_file_is_checked_and_leads_to_a_job(browser_client: httpx.Client) -> None:
     id = upload(browser_client, CITY_DATA)
     page = settled(browser_client, f"/files/{id}")
     assert "Ready to train" in page or "All clear" in page
@@ -26,7 +26,7 @@ def test_a_file_is_checked_and_leads_to_a_job(browser_client: httpx2.Client) -> 
 
 
 def test_a_result_is_made_once_for_each_content_and_name(
-    browser_client: httpx2.Client, server: LocalServer
+    browser_client: httpx.Client, server: LocalServer
 ) -> None:
     content = encode_jsonl([city_example(f"a{n}", "b") for n in range(12)])
     first, second = (upload(browser_client, content, "one.jsonl") for _ in range(2))
@@ -41,7 +41,7 @@ def test_a_result_is_made_once_for_each_content_and_name(
 
 
 def test_results_are_removed_with_the_last_file_of_their_content(
-    browser_client: httpx2.Client, server: LocalServer
+    browser_client: httpx.Client, server: LocalServer
 ) -> None:
     content = encode_jsonl([city_example(f"c{n}", "d") for n in range(12)])
     before = results(server.folder)
@@ -56,7 +56,7 @@ def test_results_are_removed_with_the_last_file_of_their_content(
 
 
 def test_a_file_that_is_deleted_during_its_check_leaves_nothing(
-    browser_client: httpx2.Client, server: LocalServer
+    browser_client: httpx.Client, server: LocalServer
 ) -> None:
     content = encode_jsonl([city_example(f"e{n}", "f" * 100) for n in range(20_000)])
     before = results(server.folder)
@@ -70,7 +70,7 @@ def test_a_file_that_is_deleted_during_its_check_leaves_nothing(
     assert results(server.folder) == before
 
 
-def test_a_report_is_in_a_sandbox(browser_client: httpx2.Client) -> None:
+def test_a_report_is_in_a_sandbox(browser_client: httpx.Client) -> None:
     id = upload(browser_client, CITY_DATA, "report.jsonl")
     assert browser_client.get(f"/files/{id}/report").status_code == 303
     settled(browser_client, f"/files/{id}/check")
@@ -84,7 +84,7 @@ def test_a_report_is_in_a_sandbox(browser_client: httpx2.Client) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_hostile_texts_and_names_stay_text(browser_client: httpx2.Client) -> None:
+def test_hostile_texts_and_names_stay_text(browser_client: httpx.Client) -> None:
     rows = [city_example(text, text) for text in HOSTILE_TEXTS]
     rows += [{"messages": [{"role": text, "content": text}]} for text in HOSTILE_TEXTS]
     rows += [city_example("x" * 1_000_000, "y")]
@@ -100,7 +100,7 @@ def test_hostile_texts_and_names_stay_text(browser_client: httpx2.Client) -> Non
         assert all("src" in values or "type" in values for tag, values in tags if tag == "script")
 
 
-def test_a_broken_file_names_the_line_and_offers_the_fix(browser_client: httpx2.Client) -> None:
+def test_a_broken_file_names_the_line_and_offers_the_fix(browser_client: httpx.Client) -> None:
     id = upload(browser_client, BROKEN)
     page = settled(browser_client, f"/files/{id}/check")
     assert "Not ready to train: " in page
@@ -109,7 +109,7 @@ def test_a_broken_file_names_the_line_and_offers_the_fix(browser_client: httpx2.
     assert "Train on this file" not in page
 
 
-def test_many_findings_keep_the_page_small(browser_client: httpx2.Client) -> None:
+def test_many_findings_keep_the_page_small(browser_client: httpx.Client) -> None:
     row = json.dumps({"messages": [{"role": "human", "content": "x"}] * 3}).encode()
     id = upload(browser_client, row + b"\n" + (row + b"\n") * 2_999, "many.jsonl")
     page = settled(browser_client, f"/files/{id}/check")
@@ -119,13 +119,13 @@ def test_many_findings_keep_the_page_small(browser_client: httpx2.Client) -> Non
 
 
 @pytest.mark.parametrize("path", ["", "/check", "/report", "/convert", "/fix/result", "/fix/data"])
-def test_a_file_that_does_not_exist_is_not_found(path: str, browser_client: httpx2.Client) -> None:
+def test_a_file_that_does_not_exist_is_not_found(path: str, browser_client: httpx.Client) -> None:
     response = browser_client.get(f"/files/file-other{path}")
     assert response.status_code == 404
     assert "No such File object: file-other" in response.text
 
 
-def test_the_list_has_pages(browser_client: httpx2.Client) -> None:
+def test_the_list_has_pages(browser_client: httpx.Client) -> None:
     ids = [upload(browser_client, b"%d\n" % number, f"{number}.jsonl") for number in range(60)]
     first = browser_client.get("/files").text
     assert f"/files/{ids[-1]}" in first

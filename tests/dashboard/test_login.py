@@ -197,11 +197,21 @@ def test_a_cookie_header_without_a_token_has_none(cookies: str) -> None:
 
 
 def test_a_page_that_updates_itself_is_sent_to_the_login(service: TestClient) -> None:
-    for headers in ({"hx-request": "true"}, {"sec-fetch-mode": "cors"}):
-        response = service.get("/?page=2", headers=headers)
+    part = {"hx-current-url": "http://127.0.0.1/?page=2"}
+    for path, headers in (("/jobs/a/live", part), ("/?page=2", {"sec-fetch-mode": "cors"})):
+        response = service.get(path, headers=headers)
         assert response.status_code == 401
         assert response.headers["hx-redirect"] == "/login?next=/%3Fpage%3D2"
         assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("url", ["http://[", "", "//evil.example", "\xff"])
+def test_an_odd_address_of_a_page_leads_to_a_page_of_the_service(
+    service: TestClient, url: str
+) -> None:
+    response = service.get("/files/a/check", headers={"hx-current-url": url.encode("latin-1")})
+    form = service.get(response.headers["hx-redirect"]).text
+    assert '<input type="hidden" name="next" value="/">' in form
 
 
 def test_a_form_that_is_too_large_is_refused(service: TestClient) -> None:

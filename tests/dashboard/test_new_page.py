@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 
-import httpx2
+import httpx
 import pytest
 
 from support.dashboard import settled, upload
@@ -25,8 +25,8 @@ PREFERENCES = encode_jsonl(
 )
 
 
-def plan(client: httpx2.Client, file: str, model: str = "ftkit/smoke", **values: str) -> str:
-    query = httpx2.QueryParams({"file": file, "model": model, **values})
+def plan(client: httpx.Client, file: str, model: str = "ftkit/smoke", **values: str) -> str:
+    query = httpx.QueryParams({"file": file, "model": model, **values})
     return settled(client, f"/new/preview?{query}")
 
 
@@ -37,7 +37,7 @@ def request_body(page: str) -> dict[str, object]:
 
 
 @pytest.mark.training
-def test_the_plan_is_what_the_job_does(browser_client: httpx2.Client, server: LocalServer) -> None:
+def test_the_plan_is_what_the_job_does(browser_client: httpx.Client, server: LocalServer) -> None:
     file = upload(browser_client, CITY_DATA)
     page = plan(browser_client, file, n_epochs="2", batch_size="5", suffix="cities", seed="3")
     body = request_body(page)
@@ -56,7 +56,7 @@ def test_the_plan_is_what_the_job_does(browser_client: httpx2.Client, server: Lo
 
 
 @pytest.mark.training
-def test_a_large_file_is_estimated_by_a_sample(browser_client: httpx2.Client) -> None:
+def test_a_large_file_is_estimated_by_a_sample(browser_client: httpx.Client) -> None:
     rows = encode_jsonl([city_example(f"{number:05}", "yes") for number in range(20_001)])
     page = plan(browser_client, upload(browser_client, rows), n_epochs="1", batch_size="10")
     assert "about, by a sample" in page
@@ -65,7 +65,7 @@ def test_a_large_file_is_estimated_by_a_sample(browser_client: httpx2.Client) ->
 
 
 @pytest.mark.training
-def test_preferences_are_trained_by_dpo(browser_client: httpx2.Client) -> None:
+def test_preferences_are_trained_by_dpo(browser_client: httpx.Client) -> None:
     file = upload(browser_client, PREFERENCES)
     page = plan(browser_client, file, beta="0.5")
     assert "preferences (DPO)" in page
@@ -76,14 +76,14 @@ def test_preferences_are_trained_by_dpo(browser_client: httpx2.Client) -> None:
 
 
 @pytest.mark.training
-def test_an_overlap_with_the_validation_file_is_named(browser_client: httpx2.Client) -> None:
+def test_an_overlap_with_the_validation_file_is_named(browser_client: httpx.Client) -> None:
     file = upload(browser_client, CITY_DATA)
     page = plan(browser_client, file, validation=file)
     assert "12 examples of the training file are in the validation file, too" in page
 
 
 @pytest.mark.training
-def test_files_of_different_formats_are_refused(browser_client: httpx2.Client) -> None:
+def test_files_of_different_formats_are_refused(browser_client: httpx.Client) -> None:
     file, other = upload(browser_client, CITY_DATA), upload(browser_client, PREFERENCES)
     page = plan(browser_client, file, validation=other)
     assert "choose files of the same format" in page
@@ -102,7 +102,7 @@ def test_files_of_different_formats_are_refused(browser_client: httpx2.Client) -
     ],
 )
 def test_an_invalid_value_is_named_and_the_job_cannot_be_created(
-    values: dict[str, str], line: str, browser_client: httpx2.Client
+    values: dict[str, str], line: str, browser_client: httpx.Client
 ) -> None:
     page = plan(browser_client, upload(browser_client, CITY_DATA), **values)
     assert line in page
@@ -110,7 +110,7 @@ def test_an_invalid_value_is_named_and_the_job_cannot_be_created(
     assert "job-body" not in page
 
 
-def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx2.Client) -> None:
+def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx.Client) -> None:
     file = upload(browser_client, CITY_DATA + b"{}\n")
     page = plan(browser_client, file)
     assert "The training file is not ready: " in page
@@ -119,7 +119,7 @@ def test_a_file_with_errors_cannot_be_trained_on(browser_client: httpx2.Client) 
 
 
 def test_a_failed_check_of_the_training_file_can_be_repeated(
-    browser_client: httpx2.Client, server: LocalServer
+    browser_client: httpx.Client, server: LocalServer
 ) -> None:
     content = encode_jsonl([city_example(f"r{number}", "x") for number in range(12)])
     name = hashlib.sha256(content).hexdigest()
@@ -136,7 +136,7 @@ def test_a_failed_check_of_the_training_file_can_be_repeated(
 
 
 @pytest.mark.training
-def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx2.Client) -> None:
+def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx.Client) -> None:
     file = upload(browser_client, CITY_DATA)
     page = plan(browser_client, file, hub="nobody/nothing")
     assert "the base model nobody/nothing cannot be loaded" in page
@@ -144,5 +144,5 @@ def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx2.Clie
     assert "data-create disabled" in page
 
 
-def test_the_first_visit_asks_for_a_file(browser_client: httpx2.Client) -> None:
+def test_the_first_visit_asks_for_a_file(browser_client: httpx.Client) -> None:
     assert "Choose a training file" in browser_client.get("/new/preview").text

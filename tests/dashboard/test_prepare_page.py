@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx2
+import httpx
 import pytest
 
 from ftkit.dashboard.check_results import MAX_PREPARED_BYTES
@@ -14,13 +14,13 @@ from support.training import CITY_DATA, city_example, encode_jsonl
 TABLE = b"Kundenfrage,Text,id\nWhat is it?,A thing,7\nWhere?,,8\n"
 
 
-def convert(client: httpx2.Client, content: bytes, name: str, query: str = "") -> tuple[str, str]:
+def convert(client: httpx.Client, content: bytes, name: str, query: str = "") -> tuple[str, str]:
     """Convert a file, and return its id and the result on the page."""
     id = upload(client, content, name, "user_data")
     return id, settled(client, f"/files/{id}/convert/result?{query}")
 
 
-def test_a_table_with_usual_columns_becomes_examples(browser_client: httpx2.Client) -> None:
+def test_a_table_with_usual_columns_becomes_examples(browser_client: httpx.Client) -> None:
     id, page = convert(browser_client, b"question,answer\nWhat?,That\n", "faq.csv")
     assert "1 row of CSV or TSV became 1 example." in page
     data = browser_client.get(f"/files/{id}/convert/data?")
@@ -32,7 +32,7 @@ def test_a_table_with_usual_columns_becomes_examples(browser_client: httpx2.Clie
     assert data.headers["content-disposition"] == 'attachment; filename="faq.jsonl"'
 
 
-def test_other_columns_are_chosen(browser_client: httpx2.Client) -> None:
+def test_other_columns_are_chosen(browser_client: httpx.Client) -> None:
     id, page = convert(browser_client, TABLE, "faq.csv")
     assert "Choose the columns that hold the messages." in page
     assert "Kundenfrage (What is it?)" in page
@@ -56,7 +56,7 @@ def test_other_columns_are_chosen(browser_client: httpx2.Client) -> None:
     ],
 )
 def test_a_file_without_examples_is_explained_in_a_line(
-    content: bytes, name: str, line: str, browser_client: httpx2.Client
+    content: bytes, name: str, line: str, browser_client: httpx.Client
 ) -> None:
     _, page = convert(browser_client, content, name)
     headline = page.partition('class="headline"')[2].partition("</p>")[0]
@@ -65,13 +65,13 @@ def test_a_file_without_examples_is_explained_in_a_line(
     assert "/blobs/" not in page
 
 
-def test_a_column_that_does_not_exist_is_refused(browser_client: httpx2.Client) -> None:
+def test_a_column_that_does_not_exist_is_refused(browser_client: httpx.Client) -> None:
     _, page = convert(browser_client, TABLE, "faq.csv", "user=Frage&assistant=Text")
     assert "no column" in page
     assert "<option" in page
 
 
-def test_an_encoding_is_asked_for(browser_client: httpx2.Client) -> None:
+def test_an_encoding_is_asked_for(browser_client: httpx.Client) -> None:
     content = "question,answer\ncafé,naïve\n".encode("cp1252")
     id, page = convert(browser_client, content, "latin.csv")
     assert '<input name="encoding"' in page
@@ -80,7 +80,7 @@ def test_an_encoding_is_asked_for(browser_client: httpx2.Client) -> None:
 
 
 def test_a_large_file_is_left_to_the_command_line(
-    browser_client: httpx2.Client,
+    browser_client: httpx.Client,
 ) -> None:
     content = b"question,answer\n" + b"a" * (MAX_PREPARED_BYTES + 1)
     id, page = convert(browser_client, content, "large data.csv")
@@ -89,7 +89,7 @@ def test_a_large_file_is_left_to_the_command_line(
     assert "ftkit convert &#39;large data.csv&#39; --to chat -o &#39;large data.jsonl&#39;" in page
 
 
-def test_safe_fixes_make_a_file_that_is_clean(browser_client: httpx2.Client) -> None:
+def test_safe_fixes_make_a_file_that_is_clean(browser_client: httpx.Client) -> None:
     rows = encode_jsonl([city_example("Berlin", "x")]).replace(b"}]}", b"},]}")
     id = upload(browser_client, CITY_DATA + rows)
     page = settled(browser_client, f"/files/{id}/fix/result")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import httpx2
+import httpx
 
 POLLED = "every 2s"
 """Mark of a part of a page that is not final."""
 
 
 def upload(
-    client: httpx2.Client, content: bytes, name: str = "data.jsonl", purpose: str = "fine-tune"
+    client: httpx.Client, content: bytes, name: str = "data.jsonl", purpose: str = "fine-tune"
 ) -> str:
     """Upload a file, and return its id."""
     response = client.post("/v1/files", files={"file": (name, content)}, data={"purpose": purpose})
@@ -20,7 +20,7 @@ def upload(
     return str(response.json()["id"])
 
 
-def settled(client: httpx2.Client, path: str, seconds: float = 120) -> str:
+def settled(client: httpx.Client, path: str, seconds: float = 120) -> str:
     """Poll a part of a page until it is final, and return it."""
     deadline = time.monotonic() + seconds
     while True:
