@@ -116,6 +116,7 @@ def _main(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # the environment names it
     for number, (name, path) in enumerate(
         (("stdin", stdin), ("stdout", stdout), ("stderr", stderr))
     ):

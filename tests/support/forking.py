@@ -19,6 +19,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ serve_imported(int(sys.argv[1]), sys.argv[3:-1])
 class ForkServer:
     """Process with one thread that forks itself for each command."""
 
-    def __init__(self, connection: socket.socket, process: object = None) -> None:
+    def __init__(
+        self, connection: socket.socket, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
         self._connection = connection
         self._process = process  # Popen warns when it is freed while its process runs
         self._lock = threading.Lock()
@@ -86,6 +89,12 @@ class ForkServer:
             raise SystemExit
         other.close()
         return cls(connection)
+
+    def close(self) -> None:
+        """End the process that was started. Those that it has forked go on."""
+        self._connection.close()
+        if self._process:
+            self._process.wait(60)
 
     def fork(
         self,
@@ -204,6 +213,7 @@ def _run(request: dict[str, Any], streams: list[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    tempfile.tempdir = None  # the environment names it
     _, *options = request["command"]
     if options[2:4] == [WORKER, "train"]:
         fork_workers("rank")

@@ -70,6 +70,7 @@ def test_a_file_that_cannot_be_read_is_the_error_of_one_machine(tmp_path: Path) 
 
 
 def test_an_object_that_cannot_be_read_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore", reason="needs the extra remote")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "key")  # without a name of the account
     url = "az://container/data.jsonl"
     result = run_task(

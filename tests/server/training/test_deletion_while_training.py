@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import openai
@@ -42,7 +43,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     variables = {"TMPDIR": str(folder / "tmp"), "HF_HOME": str(folder / "hf")}
     modules = [*local_server.SERVER_MODULES, *local_server.TRAINING_MODULES]
     server = ForkServer.start(modules, HF_HUB_OFFLINE="1", **variables)
-    with pytest.MonkeyPatch.context() as patch:
+    with closing(server), pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_server, "_fork_server", lambda: server)
         for name, value in variables.items():
             patch.setenv(name, value)
