@@ -75,7 +75,8 @@ class RemoteJobs:
 
     def _port(self) -> int:
         port = urlsplit(self.server.url).port
-        assert port
+        if not port:
+            raise ConnectionError("the service does not run now")
         return port
 
     def __enter__(self) -> RemoteJobs:
