@@ -90,7 +90,8 @@ def read_conversations(
         posts = [post for group in islice(conversations, FIRST) for post in group]
         problem = "the file is a chat, and one person's messages become the assistant's"
         advice = f"set `me` to the name of that person; its authors are {_authors(posts)}"
-        raise MissingOptionError(path, problem, "me", posts[0].author, advice)
+        author = posts[0].author if posts else ""
+        raise MissingOptionError(path, problem, "me", author, advice)
     others: dict[str, Post] = {}
     is_there = False
     for group in conversations:
