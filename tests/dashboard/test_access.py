@@ -10,9 +10,7 @@ from starlette.testclient import TestClient
 
 from ftkit.dashboard.app import DASHBOARD
 from ftkit.server.app import ServerSettings, create_app
-
-KEY = "sk-first"
-ORIGIN = {"origin": "http://127.0.0.1"}
+from support.dashboard import KEY, ORIGIN, log_in
 
 
 @pytest.fixture
@@ -21,19 +19,6 @@ def open_service(tmp_path: Path) -> Iterator[TestClient]:
     app = create_app(ServerSettings(tmp_path, pages=DASHBOARD))
     with TestClient(app, "http://127.0.0.1", follow_redirects=False) as client:
         yield client
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[TestClient]:
-    """A browser at a service with API keys."""
-    app = create_app(ServerSettings(tmp_path, keys=(KEY, "sk-second"), pages=DASHBOARD))
-    with TestClient(app, "http://127.0.0.1", follow_redirects=False) as client:
-        yield client
-
-
-def log_in(client: TestClient, key: str = KEY, next: str = "/") -> None:
-    response = client.post("/login", data={"key": key, "next": next}, headers=ORIGIN)
-    assert response.status_code == 303, response.text
 
 
 def test_a_service_without_keys_shows_its_pages(open_service: TestClient) -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from starlette.testclient import TestClient
 
-from ftkit.dashboard.app import DASHBOARD
 from ftkit.server import sessions
-from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.sessions import (
     COOKIE,
     FAILURE_SECONDS,
@@ -20,9 +15,7 @@ from ftkit.server.sessions import (
     Sessions,
     session_token,
 )
-
-KEY = "sk-first"
-ORIGIN = {"origin": "http://127.0.0.1"}
+from support.dashboard import KEY, ORIGIN, log_in
 
 
 class Clock:
@@ -32,21 +25,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.time
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[TestClient]:
-    """A browser at a service with API keys."""
-    app = create_app(ServerSettings(tmp_path, keys=(KEY, "sk-second"), pages=DASHBOARD))
-    with TestClient(app, "http://127.0.0.1", follow_redirects=False) as client:
-        yield client
-
-
-def log_in(client: TestClient, key: str = KEY, next: str = "/") -> str:
-    """Log in, and return where it leads."""
-    response = client.post("/login", data={"key": key, "next": next}, headers=ORIGIN)
-    assert response.status_code == 303, response.text
-    return str(response.headers["location"])
 
 
 def test_a_login_leads_to_the_page_that_was_requested(service: TestClient) -> None:

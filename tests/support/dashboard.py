@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import httpx
+from starlette.testclient import TestClient
 
 POLLED = "every 2s"
 """Mark of a part of a page that is not final."""
@@ -34,3 +35,14 @@ def settled(client: httpx.Client, path: str, seconds: float = 120) -> str:
 def results(folder: Path) -> list[str]:
     """The names of the files with results of checks."""
     return sorted(path.name for path in (folder / "checks").glob("*/*/*"))
+
+
+KEY, ORIGIN = "sk-first", {"origin": "http://127.0.0.1"}
+"""API key of a service, and the header of requests from its pages."""
+
+
+def log_in(client: TestClient, key: str = KEY, next: str = "/") -> str:
+    """Log in, and return where it leads."""
+    response = client.post("/login", data={"key": key, "next": next}, headers=ORIGIN)
+    assert response.status_code == 303, response.text
+    return str(response.headers["location"])
