@@ -124,7 +124,7 @@ def test_a_job_is_paused_resumed_cancelled_and_deleted(
     id = stored.add_job(status="queued")
     visit(page, server, f"/jobs/{id}")
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_function("document.activeElement.id === 'resume'")
+    page.locator("#resume:focus").wait_for()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Pause").wait_for()
     page.get_by_role("button", name="Cancel").click()

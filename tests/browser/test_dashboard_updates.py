@@ -28,7 +28,7 @@ def wait_for_message(page: Page, text: str) -> None:
 
 def wait_until_current(page: Page) -> None:
     """Wait until the message is gone and the page updates itself again."""
-    page.wait_for_function("() => !document.querySelector('#message').textContent")
+    page.locator("#message:empty").wait_for(state="attached")
     page.evaluate("document.querySelector('#state h2').textContent = 'outdated'")
     page.locator("#state h2", has_text="GPUs").wait_for()
 

@@ -90,7 +90,7 @@ class Checker:
         return reply
 
     def check(self, request: RawRequest, reply: Reply) -> None:
-        """Check a response: success or an error object, as expected, and no foreign data."""
+        """Check a response: success, an error object or the login, and no foreign data."""
         if request.expected:
             assert reply.status in request.expected, reply
         assert reply.status < 500, reply
@@ -101,8 +101,9 @@ class Checker:
             assert is_parser or set(reply.error or ()) == {"message", "type", "param", "code"}, (
                 reply
             )
-        else:
-            assert not 300 <= reply.status < 400, reply
+        elif 300 <= reply.status < 400:
+            assert reply.status == 303, reply
+            assert reply.headers["location"].startswith("/login?next=/"), reply
         text = reply.body.decode("utf-8", "replace")
         for secret in (MARKER, *self._target.foreign.values()):
             assert secret not in text or secret.encode() in request.data, reply
