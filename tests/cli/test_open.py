@@ -51,7 +51,7 @@ def test_the_dashboard_is_printed_and_opened(server: LocalServer, opened: Path) 
     done = run_ftkit("open")
     assert (done.returncode, done.stdout, done.stderr) == (0, page(server, "\n"), "")
     assert opened.read_text().strip() == page(server, "")
-    assert httpx.get(done.stdout.strip()).status_code == 200
+    assert httpx.get(done.stdout.strip(), timeout=60).status_code == 200
 
 
 def test_without_a_browser_the_address_is_printed_only(server: LocalServer, opened: Path) -> None:
@@ -109,7 +109,10 @@ def test_a_service_with_keys_is_opened_without_one(
     with LocalServer(tmp_path / "data", keys=("sk-one",)) as server:
         done = run_ftkit("open", "ftjob-1")
         assert (done.returncode, done.stdout) == (0, page(server, "jobs/ftjob-1\n")), done.stderr
-        assert httpx.get(done.stdout.strip()).headers["location"] == "/login?next=/jobs/ftjob-1"
+        assert (
+            httpx.get(done.stdout.strip(), timeout=60).headers["location"]
+            == "/login?next=/jobs/ftjob-1"
+        )
 
 
 def test_the_only_service_is_opened_wherever_its_data_is(

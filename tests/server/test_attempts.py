@@ -269,7 +269,7 @@ def post(server: LocalServer, path: str, token: str, body: Any = None) -> httpx.
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
     url = server.url.removesuffix("/v1")
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         return client.post(f"{url}{path}", headers=headers, content=data)
 
 

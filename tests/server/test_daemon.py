@@ -145,8 +145,8 @@ def test_the_log_level_info_has_a_line_for_each_request_but_none_for_health_chec
             while not (running := find_running(tmp_path / "data")):
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.05)
-            httpx.get(f"{running.url}/models", params={"key": "sk-secret"})
-            httpx.get(f"{running.url}/no%1b[31m")
+            httpx.get(f"{running.url}/models", params={"key": "sk-secret"}, timeout=60)
+            httpx.get(f"{running.url}/no%1b[31m", timeout=60)
         finally:
             process.terminate()
             process.wait(30)
@@ -194,10 +194,12 @@ def test_a_service_proves_its_identity_and_reveals_neither_its_secret_nor_its_pr
     assert announcement.stat().st_mode & 0o777 == 0o600
     secret = json.loads(announcement.read_bytes())["secret"]
     health = local_server.url.replace("/v1", "/health")
-    proofs = [httpx.get(health, params={"challenge": text}).json()["proof"] for text in "aab"]
+    proofs = [
+        httpx.get(health, params={"challenge": text}, timeout=60).json()["proof"] for text in "aab"
+    ]
     assert proofs[0] == proofs[1] != proofs[2]
     assert secret not in proofs
-    assert httpx.get(health).json() == {"status": "ok", "proof": None}
+    assert httpx.get(health, timeout=60).json() == {"status": "ok", "proof": None}
 
 
 def test_the_commands_find_the_service_that_runs(

@@ -25,7 +25,7 @@ def test_an_adapter_is_downloaded_as_a_zip_with_its_files_only(
         checkpoint, model = stored.add_model(id, 10, is_last=False), stored.add_model(id, 20)
         (stored.folder.adapter(id, 20) / "optimizer.pt").write_bytes(b"private")
     for name, step in ((model, 20), (checkpoint, 10)):
-        answer = httpx.get(f"{client.base_url}models/{name}/adapter")
+        answer = httpx.get(f"{client.base_url}models/{name}/adapter", timeout=60)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/zip"
         expected = f'attachment; filename="{id}-step-{step}.zip"'
@@ -40,7 +40,7 @@ def test_an_adapter_is_downloaded_as_a_zip_with_its_files_only(
 
 @pytest.mark.parametrize("name", ["ft:none:a::b", "a/b/c", "..", "../../service.db", "%2e%2e%2fx"])
 def test_an_adapter_that_is_not_there_is_error_404(name: str, client: openai.OpenAI) -> None:
-    answer = httpx.get(f"{client.base_url}models/{name}/adapter")
+    answer = httpx.get(f"{client.base_url}models/{name}/adapter", timeout=60)
     assert answer.status_code == 404
     assert answer.json()["error"]["message"]
 
@@ -56,7 +56,7 @@ def test_an_adapter_whose_files_are_gone_is_error_404(
         id = stored.add_job()
         model = stored.add_model(id, 20)
         (stored.folder.adapter(id, 20) / "adapter_model.safetensors").unlink()
-    answer = httpx.get(f"{client.base_url}models/{model}/adapter")
+    answer = httpx.get(f"{client.base_url}models/{model}/adapter", timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
 
 
@@ -68,19 +68,19 @@ def test_files_and_logs_of_another_key_are_not_there(tmp_path: Path) -> None:
             stored.write_log(id, "private")
         headers = {"authorization": "Bearer one"}
         for path in (f"models/{model}/adapter", f"fine_tuning/jobs/{id}/log"):
-            assert httpx.get(f"{server.url}/{path}", headers=headers).status_code == 404
-            assert httpx.get(f"{server.url}/{path}").status_code == 401
+            assert httpx.get(f"{server.url}/{path}", headers=headers, timeout=60).status_code == 404
+            assert httpx.get(f"{server.url}/{path}", timeout=60).status_code == 401
 
 
 def test_the_log_of_a_job_is_text(local_server: LocalServer, client: openai.OpenAI) -> None:
     with JobStore(local_server.folder) as stored:
         id = stored.add_job()
         url = f"{client.base_url}fine_tuning/jobs/{id}/log"
-        missing = httpx.get(url)
+        missing = httpx.get(url, timeout=60)
         assert missing.status_code == 404
         assert missing.json()["error"]["message"] == f"No such log: {id}"
         stored.write_log(id, "<script>alert(1)</script>\nÄ\n")
-    answer = httpx.get(url)
+    answer = httpx.get(url, timeout=60)
     assert answer.text == "<script>alert(1)</script>\nÄ\n"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"

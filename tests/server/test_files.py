@@ -132,7 +132,7 @@ def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(
     import httpx
 
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
-    answer = httpx.post(f"{client.base_url}files", content=body, headers=kind)
+    answer = httpx.post(f"{client.base_url}files", content=body, headers=kind, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert sorted(local_server.folder.rglob("*")) == before

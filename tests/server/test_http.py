@@ -134,7 +134,7 @@ def test_every_response_has_an_id(
     ids = []
     for _ in range(2):
         sent = {"x-request-id": "mine", "x-client-request-id": "mine", **headers}
-        response = httpx.request(method, address, headers=sent)
+        response = httpx.request(method, address, headers=sent, timeout=60)
         assert response.status_code == status
         ids += response.headers.get_list("x-request-id")
     assert len(set(ids)) == 2
@@ -191,7 +191,7 @@ def test_a_page_of_another_origin_is_not_answered(
 
     base = str(client.base_url)
     for address in (f"{base}models", base.replace("/v1/", "/health")):
-        answer = httpx.get(address, headers=headers)
+        answer = httpx.get(address, headers=headers, timeout=60)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
 
 
@@ -199,7 +199,9 @@ def test_a_page_of_another_origin_is_not_answered(
 def test_names_of_this_machine_are_answered(host: str, client: openai.OpenAI) -> None:
     import httpx
 
-    assert httpx.get(f"{client.base_url}models", headers={"Host": host}).status_code == 200
+    assert (
+        httpx.get(f"{client.base_url}models", headers={"Host": host}, timeout=60).status_code == 200
+    )
 
 
 def test_a_form_of_many_fields_or_headers_is_refused() -> None:

@@ -31,7 +31,7 @@ def raw_request(client: openai.OpenAI, method: str, path: str, body: Any = None)
     import httpx
 
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with httpx.Client() as http:
+    with httpx.Client(timeout=60) as http:
         answer = http.request(
             method, f"{client.base_url}{path}", content=None if body is None else data
         )
