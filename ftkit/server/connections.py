@@ -33,7 +33,11 @@ BACKLOG = 128
 """Maximum number of connections that wait to be accepted."""
 
 HEADER_SECONDS = 10.0
-"""Maximum time until the headers of a request are complete."""
+"""Maximum time until the headers of a request are complete.
+
+Idle connections are kept for as long. It must be longer than the 5 seconds for which httpx, and so
+OpenAI's client, uses a connection again: a request that is sent just as it is closed would be lost.
+"""
 
 RATE_SECONDS = 30.0
 """Time over which the transfer of a request's body is measured."""

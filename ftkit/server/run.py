@@ -21,7 +21,7 @@ from ftkit._private import make_private_folder
 from ftkit._text import plural
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
-from ftkit.server.connections import BACKLOG, Connection, Server
+from ftkit.server.connections import BACKLOG, HEADER_SECONDS, Connection, Server
 from ftkit.server.folder import LOCK, PRIVATE_UMASK, Folder
 from ftkit.server.logs import LogLimit
 from ftkit.server.ray_settings import RaySettings, connectable_host
@@ -161,6 +161,7 @@ def _configuration(app: ASGIApp) -> uvicorn.Config:
         ws="none",
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=int(HEADER_SECONDS),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         server_header=False,
         proxy_headers=False,

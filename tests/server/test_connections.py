@@ -130,6 +130,15 @@ def test_a_request_must_be_complete_in_time(
         assert 0.9 < time.monotonic() - start < 3
 
 
+def test_a_connection_is_kept_for_longer_than_clients_use_it_again(tmp_path: Path) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with LocalServer(tmp_path / "data") as server, connect(server) as client:
+        client.sendall(request)
+        time.sleep(6)  # httpx uses a connection again for 5 seconds
+        client.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert read_all(client).count(b"HTTP/1.1 200 OK") == 2
+
+
 def test_headers_that_trickle_in_are_cut_off(strict_server: LocalServer) -> None:
     with connect(strict_server) as client:
         assert send_slowly(client, b"GET / HTTP/1.1\r\nX: " + b"x" * 100, 1, 0.1) < 4
