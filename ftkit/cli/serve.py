@@ -26,10 +26,11 @@ from ftkit._local import (
 from ftkit._text import shell_join
 from ftkit.cli.options import Group, Size, option, output_option, recipe_option
 from ftkit.cli.output import open_url, print_json, print_line, print_note
-from ftkit.cli.serve_answers import answering_servers, answers_key
+from ftkit.cli.serve_answers import answering_servers
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
 from ftkit.cli.serve_runner import MAX_CLUSTER_JOBS, cluster_settings
+from ftkit.cli.server_urls import read_key
 from ftkit.cli.terminal import is_terminal
 from ftkit.errors import UsageError, install_command
 from ftkit.server.daemon import stop as stop_service
@@ -218,7 +219,7 @@ def serve(
         storage=StorageLimits(**storage),
         recipes=load_recipes(recipes),
         answers=answering_servers(servers, mapping, uses_hub=not keys),
-        answers_key=answers_key(os.environ),
+        answers_key=read_key(os.environ, "FTKIT_ANSWERS_KEY"),
         log_requests=(log_level or default_level) == "info",
         limits=TenantLimits(max_jobs_per_key, max_unfinished_per_key),
         shared_priorities=shared_priorities,

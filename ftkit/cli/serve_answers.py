@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ftkit._text import printable
 from ftkit.cli.output import print_note
+from ftkit.cli.server_urls import split_url
 from ftkit.errors import UsageError
 
 
@@ -55,35 +55,7 @@ def _check_base(base: str, models: Mapping[str, str], uses_hub: bool) -> None:
 
 
 def _base_url(base: str, url: str) -> str:
-    """Return the base URL of a server's API, which ends in `/v1`.
-
-    The URL is not in the error, since it may have a password.
-    """
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid or not url.isascii() or not url.isprintable() or " " in url:
-        raise UsageError(
-            f"--answers {base}: the URL must be http://HOST:PORT/v1 or https://HOST/v1"
-        )
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            f"--answers {base}: the URL has a password; set FTKIT_ANSWERS_KEY to the API key"
-        )
-    if parts.query or parts.fragment:
-        raise UsageError(f"--answers {base}: the URL must not have '?' or '#'")
+    """Return the base URL of a server's API, which ends in `/v1`."""
+    form, advice = "http://HOST:PORT/v1 or https://HOST/v1", "set FTKIT_ANSWERS_KEY to the API key"
+    split_url(url, f"--answers {base}", form, advice)
     return url.rstrip("/").removesuffix("/v1") + "/v1"
-
-
-def answers_key(environment: Mapping[str, str]) -> str:
-    """Return the API key for answering servers, or "".
-
-    Raises:
-        UsageError: A header cannot have the key.
-    """
-    key = environment.get("FTKIT_ANSWERS_KEY", "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UsageError("FTKIT_ANSWERS_KEY must be an API key of printable ASCII characters")
-    return key

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from ftkit._local import is_loopback
+from ftkit.cli.server_urls import read_key, split_url
 from ftkit.errors import UsageError
 from ftkit.server.ray_settings import RaySettings, connectable_host
 
@@ -39,7 +39,7 @@ def cluster_settings(
         # Anything else may be a URL, which may have a password.
         value = f", not '{kind}'" if kind != "ray" and kind.isalnum() else ""
         raise UsageError(f"--runner must be ray=http://HEAD:8265{value}")
-    head = _host(url, "--runner ray=URL")
+    head = _host(url, "--runner ray=URL", "set FTKIT_RAY_TOKEN to the cluster's token")
     if public_url:
         service = _host(public_url, "--public-url")
     else:
@@ -54,37 +54,17 @@ def cluster_settings(
             f"--public-url {public_url} is reachable from other machines; set FTKIT_API_KEY to the"
             " API keys to accept"
         )
-    return RaySettings(url.rstrip("/"), (public_url or "").rstrip("/"), _token(environment))
+    token = read_key(environment, "FTKIT_RAY_TOKEN")
+    return RaySettings(url.rstrip("/"), (public_url or "").rstrip("/"), token)
 
 
-def _host(url: str, option: str) -> str:
-    """Return the host of a URL, which is not in the errors, since it may have a password.
+def _host(url: str, option: str, advice: str = "") -> str:
+    """Return the host of a URL.
 
     Raises:
         UsageError: The URL is no HTTP URL of a host, or has more than that.
     """
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid or not url.isascii() or not url.isprintable() or " " in url:
-        raise UsageError(f"{option}: the URL must be http://HOST:PORT or https://HOST")
-    if parts.username is not None or parts.password is not None:
-        advice = "; set FTKIT_RAY_TOKEN to the cluster's token" if "runner" in option else ""
-        raise UsageError(f"{option}: the URL must not have a password{advice}")
-    if parts.query or parts.fragment or parts.path not in ("", "/"):
+    parts = split_url(url, option, "http://HOST:PORT or https://HOST", advice)
+    if parts.path not in ("", "/"):
         raise UsageError(f"{option}: the URL must end after the host and the port")
     return parts.hostname or ""
-
-
-def _token(environment: Mapping[str, str]) -> str:
-    """Return the token of the cluster, or "".
-
-    Raises:
-        UsageError: A header cannot have the token.
-    """
-    token = environment.get("FTKIT_RAY_TOKEN", "").strip()
-    if not (token.isascii() and token.isprintable()):
-        raise UsageError("FTKIT_RAY_TOKEN must be a token of printable ASCII characters")
-    return token

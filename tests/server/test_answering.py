@@ -15,7 +15,7 @@ from typing import Any
 import openai
 import pytest
 
-from ftkit.cli.serve_answers import answering_servers, answers_key
+from ftkit.cli.serve_answers import answering_servers
 from ftkit.errors import UsageError
 from ftkit.server import answering, template_facts
 from ftkit.server.auth import Authenticator
@@ -766,11 +766,3 @@ def test_an_invalid_answering_server_is_refused(pair: str, message: str) -> None
     with pytest.raises(UsageError, match=re.escape(message)) as error:
         answering_servers([pair], MODELS, uses_hub=False)
     assert "secret" not in str(error.value)
-
-
-def test_a_key_that_a_header_cannot_have_is_refused() -> None:
-    assert answers_key({}) == ""
-    assert answers_key({"FTKIT_ANSWERS_KEY": "sk-1\n"}) == "sk-1"
-    for key in ("sk-\n1", "sk-\u00e9"):
-        with pytest.raises(UsageError, match="FTKIT_ANSWERS_KEY must be"):
-            answers_key({"FTKIT_ANSWERS_KEY": key})
