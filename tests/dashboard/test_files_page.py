@@ -133,3 +133,33 @@ def test_the_list_has_pages(browser_client: httpx.Client) -> None:
     older = re.search(r'href="(/files\?after=[^"]+)"', first)
     assert older
     assert f"/files/{ids[0]}" in browser_client.get(older[1]).text
+
+
+@pytest.mark.parametrize("text", ["GREEN", "grün", "a'b", "100%", "_x_"])
+def test_the_search_finds_files_by_name_and_keeps_to_it(
+    text: str, browser_client: httpx.Client
+) -> None:
+    names = [f"{number} {text} é.jsonl" for number in range(51)]
+    ids = [upload(browser_client, b"%d\n" % number, name) for number, name in enumerate(names)]
+    other = upload(browser_client, b"0\n", "other green gr\u00dcn axb 100 axxb.jsonl")
+    page = browser_client.get("/files", params={"q": text.lower()}).text
+    assert f"/files/{ids[-1]}" in page
+    assert f"/files/{ids[0]}" not in page
+    assert f"/files/{other}" in page or text != "GREEN"
+    assert f"/files/{other}" not in page or text == "GREEN"
+    older = re.search(r'href="(/files\?q=[^"]+)"', page)
+    assert older
+    assert f"/files/{ids[0]}" in browser_client.get(older[1].replace("&amp;", "&")).text
+
+
+def test_the_search_finds_a_file_by_its_id(browser_client: httpx.Client) -> None:
+    first, second = (upload(browser_client, b"1\n") for _ in range(2))
+    page = browser_client.get("/files", params={"q": first[5:20]}).text
+    assert f"/files/{first}" in page
+    assert f"/files/{second}" not in page
+
+
+def test_a_search_without_a_file_says_so(browser_client: httpx.Client) -> None:
+    page = browser_client.get("/files", params={"q": '"><b>'}).text
+    assert "No file matches." in page
+    assert "<b>" not in page
