@@ -118,6 +118,30 @@ def test_many_findings_keep_the_page_small(browser_client: httpx.Client) -> None
     assert len(browser_client.get(f"/files/{id}/report").content) < 3_000_000
 
 
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": LONG}, {"role": "assistant", "content": "y"}]},
+        {"messages": [{"role": LONG, "content": "x"}]},
+        {"messages": [{"role": "user", LONG: "x"}]},
+        {LONG: 1},
+        LONG,
+    ],
+    ids=["content", "role", "key of a message", "key", "no example"],
+)
+def test_a_line_of_a_million_characters_keeps_the_pages_small(
+    row: object, browser_client: httpx.Client
+) -> None:
+    id = upload(browser_client, CITY_DATA + json.dumps(row).encode() + b"\n")
+    assert len(settled(browser_client, f"/files/{id}/check")) < 20_000
+    assert len(browser_client.get(f"/files/{id}/report").content) < 200_000
+    for path in (f"/files/{id}/fix", f"/files/{id}/convert", f"/new?file={id}"):
+        assert len(settled(browser_client, path)) < 30_000
+
+
 @pytest.mark.parametrize("path", ["", "/check", "/report", "/convert", "/fix/result", "/fix/data"])
 def test_a_file_that_does_not_exist_is_not_found(path: str, browser_client: httpx.Client) -> None:
     response = browser_client.get(f"/files/file-other{path}")
