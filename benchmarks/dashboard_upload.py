@@ -38,6 +38,9 @@ SAMPLE_SECONDS = 0.02
 WAIT_MS = 300_000
 """Milliseconds to wait for an upload."""
 
+CHECK_SECONDS = 120
+"""Maximum seconds of the check of an uploaded file."""
+
 WATCH = """() => {
   const bar = document.querySelector('progress');
   new MutationObserver(() => window.progressed(bar.value)).observe(bar, { attributes: true });
@@ -61,7 +64,8 @@ class Memory(threading.Thread):
     def __init__(self, process: psutil.Process) -> None:
         super().__init__(daemon=True)
         self._process, self._ended = process, threading.Event()
-        self.start_bytes = self.peak = process.memory_info().rss
+        self.start_bytes = int(process.memory_info().rss)
+        self.peak = self.start_bytes
         self.start()
 
     def run(self) -> None:
@@ -76,7 +80,7 @@ class Memory(threading.Thread):
         """Return by how much the memory grew, in MiB."""
         self._ended.set()
         self.join()
-        return (self.peak - self.start_bytes) / (1 << 20)
+        return float(self.peak - self.start_bytes) / (1 << 20)
 
 
 @contextmanager
@@ -128,8 +132,8 @@ def failure(page: Page) -> str:
 
 
 def left_files(folder: Path) -> int:
-    """Return the number of files with contents, once it does not fall any more."""
-    deadline = time.monotonic() + 10
+    """Return the number of files with contents, once no check of the file runs any more."""
+    deadline = time.monotonic() + CHECK_SECONDS
     while any(folder.joinpath("parts").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return sum(path.is_file() for name in ("parts", "blobs") for path in (folder / name).rglob("*"))
