@@ -29,6 +29,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 from urllib.request import urlopen
 
 from rich.console import Console
@@ -36,6 +38,9 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from ftkit._local import dashboard_url, find_running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page as Tab
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "pictures"
@@ -71,17 +76,25 @@ class Page:
 
 @dataclass(frozen=True)
 class DashboardPage:
-    """A page of the dashboard after commands that train, in a browser window of that size."""
+    """A page of the dashboard after commands that train, in a browser window of that size.
+
+    In the path, `{job}` and `{model}` stand for the newest job and its model. The question is
+    asked in the playground. Of a page with details of the training, such as how long it
+    took, `has_titles_only` compares the titles, labels and buttons with the picture.
+    """
 
     commands: tuple[str, ...]
     path: str = "/"
     width: int = 1440
     height: int = 720
+    question: str = ""
+    has_titles_only: bool = False
 
 
 CHECK = "ftkit validate samples/bad/tool-args-type.jsonl --ignore examples-few"
 FIX = "ftkit fix samples/bad/tool-args-type.jsonl -o fixed.jsonl"
-ASK = f'ftkit chat @last "What is the chemical symbol for gold?" --temperature 0 --system "{MARV}"'
+QUESTION = "What is the chemical symbol for gold?"
+ASK = f'ftkit chat @last "{QUESTION}" --temperature 0 --system "{MARV}"'
 
 SPLIT = "ftkit split samples/marv.jsonl --ratio 0.9,0.1 -o marv"
 TRAIN_AND_VALIDATE = (
@@ -137,6 +150,16 @@ DASHBOARD_PICTURES = {
             f"{SUBMIT} {VALIDATED} --epochs 6 --suffix marv-longer",
             f"{SUBMIT} {VALIDATED} --epochs 6 --lr-multiplier 0.1 --suffix marv-slower",
         )
+    ),
+    "job": DashboardPage(
+        (SPLIT, TRAIN_AND_VALIDATE), "/jobs/{job}", height=1000, has_titles_only=True
+    ),
+    "playground": DashboardPage(
+        (SPLIT, TRAIN_AND_VALIDATE),
+        "/playground?model={model}",
+        height=830,
+        question=QUESTION,
+        has_titles_only=True,
     ),
 }
 """The pages of the dashboard by name."""
@@ -378,23 +401,37 @@ def write_page(page: Page, folder: Path, environment: dict[str, str]) -> Path:
     return folder / page.file
 
 
-@contextmanager
-def dashboard(page: DashboardPage) -> Iterator[str]:
-    """Run the commands of a page with a service, and yield the address of the page."""
-    with workplace(True) as (folder, environment):
-        for command in page.commands:
-            run(command, folder, environment)
-        running = find_running(folder / "data")
-        assert running
-        yield dashboard_url(running.url, page.path.removeprefix("/"))
+def visit(names: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield pages of the dashboard: name, address. Those with the same commands share a service."""
+    chosen = {name: page for name, page in DASHBOARD_PICTURES.items() if name in names}
+    for commands in {page.commands: None for page in chosen.values()}:
+        with workplace(True) as (folder, environment):
+            for command in commands:
+                run(command, folder, environment)
+            running = find_running(folder / "data")
+            assert running
+            for name, page in chosen.items():
+                if page.commands == commands:
+                    yield name, dashboard_address(running.url, page.path)
 
 
-def dashboard_fingerprint(address: str) -> str:
+def dashboard_address(url: str, path: str) -> str:
+    """Return the address of a page of the dashboard of the service with that base URL."""
+    with urlopen(f"{url}/fine_tuning/jobs?limit=1") as response:  # noqa: S310, on loopback
+        job = json.load(response)["data"][0]
+    path = path.format(job=job["id"], model=quote(job["fine_tuned_model"], safe=""))
+    return dashboard_url(url, path.removeprefix("/"))
+
+
+def dashboard_fingerprint(page: DashboardPage, address: str) -> str:
     """Return a hash of a page of the dashboard without ids, figures and lines of charts."""
     with urlopen(address) as response:  # noqa: S310, a page on loopback
         text = response.read().decode()
     for pattern, replacement in SAME:
         text = re.sub(pattern, replacement, text)
+    if page.has_titles_only:
+        titles = r"<(?:h[1-6]|dt|label|button|summary)\b[^>]*>[^<]*"
+        text = "\n".join(re.findall(titles, text))
     differing = r'points="[^"]*"|losses from [^"]*|after [^<]*|\?v=\w+|[\d.,:-]+'
     return hashlib.sha256(re.sub(differing, "", text).encode()).hexdigest()
 
@@ -405,6 +442,21 @@ def fingerprint(path: Path) -> str:
         r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?|\b\d+\.\d+\.\d+\b", "", path.read_text("utf-8")
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ask(tab: Tab, question: str) -> None:
+    """Ask both models of the playground, and wait for the answers."""
+    tab.click("summary")
+    tab.fill("[name=temperature]", "0")
+    tab.fill("[name=system]", MARV)
+    tab.click("summary")
+    tab.fill("#question", question)
+    tab.click("#send")
+    tab.wait_for_function(
+        "() => document.querySelector('#turns > li') && document.querySelector('#stop').disabled",
+        timeout=120_000,
+    )
+    tab.evaluate("window.scrollTo(0, 0)")
 
 
 def take(page: Page | DashboardPage, address: str, target: Path) -> None:
@@ -418,6 +470,9 @@ def take(page: Page | DashboardPage, address: str, target: Path) -> None:
         size = ViewportSize(width=page.width, height=page.height)
         tab = browser.new_page(viewport=size, color_scheme="light")
         tab.goto(address)
+        tab.wait_for_load_state("networkidle")
+        if isinstance(page, DashboardPage) and page.question:
+            ask(tab, page.question)
         tab.screenshot(path=target)
         browser.close()
 
@@ -435,11 +490,9 @@ def main() -> None:
             path = write_page(PAGE_PICTURES[name], folder, environment)
             prints[name] = fingerprint(path)
             take(PAGE_PICTURES[name], path.as_uri(), FOLDER / f"{name}.png")
-    for name in sorted(names & set(DASHBOARD_PICTURES)):
-        shown = DASHBOARD_PICTURES[name]
-        with dashboard(shown) as address:
-            prints[name] = dashboard_fingerprint(address)
-            take(shown, address, FOLDER / f"{name}.png")
+    for name, address in visit(names):
+        prints[name] = dashboard_fingerprint(DASHBOARD_PICTURES[name], address)
+        take(DASHBOARD_PICTURES[name], address, FOLDER / f"{name}.png")
     PAGES.write_text(json.dumps(prints, indent=2, sort_keys=True) + "\n", "utf-8")
 
 

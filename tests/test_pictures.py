@@ -98,13 +98,22 @@ def test_the_page_of_a_screenshot_is_current(name: str) -> None:
         assert prints[name] == pictures.fingerprint(page), f"run python docs/pictures.py {name}"
 
 
+@cache
+def dashboard_fingerprints() -> dict[str, str]:
+    names = set(pictures.DASHBOARD_PICTURES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "service", forked_service)
+        return {
+            name: pictures.dashboard_fingerprint(pictures.DASHBOARD_PICTURES[name], address)
+            for name, address in pictures.visit(names)
+        }
+
+
 @pytest.mark.training
 @pytest.mark.parametrize("name", pictures.DASHBOARD_PICTURES)
 def test_the_dashboard_of_a_screenshot_is_current(name: str) -> None:
     prints = json.loads(pictures.PAGES.read_text("utf-8"))
-    with pictures.dashboard(pictures.DASHBOARD_PICTURES[name]) as address:
-        current = pictures.dashboard_fingerprint(address)
-    assert prints[name] == current, f"run python docs/pictures.py {name}"
+    assert prints[name] == dashboard_fingerprints()[name], f"run python docs/pictures.py {name}"
 
 
 def shown() -> Iterator[tuple[str, str, str, list[str]]]:

@@ -20,6 +20,7 @@ from ftkit.dashboard import (
     static,
 )
 from ftkit.dashboard.respond import not_found
+from ftkit.pages.page import compile_templates
 from ftkit.server.web_pages import WebPages
 
 DASHBOARD = WebPages(
@@ -39,4 +40,5 @@ DASHBOARD = WebPages(
     not_found=not_found,
     part_header="hx-current-url",  # of htmx, as the other header
     redirect_header="hx-redirect",
+    prepare=compile_templates,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +24,12 @@ from ftkit.server.objects import FileObject
 
 PAGE_SIZE = 50
 """Number of files on a page."""
+
+SEARCHED = ("$.filename", "$.id")
+"""Values of a file in which a text is searched."""
+
+MAX_TEXT = 200
+"""Maximum number of characters of a text to search for."""
 
 TRAINING = "fine-tune"
 """Purpose of files that jobs train on."""
@@ -64,10 +71,11 @@ async def validation(request: Request, file: FileObject) -> Pending | Validated:
 
 @page
 async def show_files(request: Request) -> Response:
-    """Return the page with all files."""
+    """Return the page with all files, or those with a text in their name or id."""
     service, tenant = get_context(request)
     after = request.query_params.get("after", "")
-    query = PageQuery(after=after, limit=PAGE_SIZE)
+    text = request.query_params.get("q", "").strip()[:MAX_TEXT]
+    query = PageQuery(after=after, limit=PAGE_SIZE, text=text, searched=SEARCHED)
     rows, has_more = await run_in_threadpool(service.database.page, FileObject, tenant, query)
     return respond(
         request,
@@ -75,9 +83,18 @@ async def show_files(request: Request) -> Response:
         scripts=("upload.js",),
         title="Files",
         files=[json.loads(row) for row in rows],
+        text=text,
+        max_text=MAX_TEXT,
+        newest=_list_url(text),
+        older=_list_url(text, json.loads(rows[-1])["id"]) if has_more else "",
         after=after,
-        has_more=has_more,
     )
+
+
+def _list_url(text: str, after: str = "") -> str:
+    """Return the address of a page of the list."""
+    values = {name: value for name, value in (("q", text), ("after", after)) if value}
+    return f"/files?{urlencode(values)}" if values else "/files"
 
 
 @page

@@ -129,6 +129,13 @@ def environment() -> Environment:
     return templates
 
 
+def compile_templates() -> None:
+    """Compile all templates, which otherwise takes place when each is rendered first."""
+    templates = environment()
+    for name in templates.list_templates():
+        templates.get_template(name)
+
+
 def _finalize(value: Any) -> Any:
     """Return a value for the page: a text without characters that are not printable."""
     if isinstance(value, str) and not hasattr(value, "__html__"):

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 from msgspec import Struct
 from starlette.applications import Starlette
@@ -135,6 +136,8 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         )
         await relay.start()
         supervisor.start()
+        if settings.pages:  # not before the service is ready, since the API needs none of it
+            Thread(target=settings.pages.prepare, daemon=True).start()
         yield
         supervisor.stop()
         await relay.stop()

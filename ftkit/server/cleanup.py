@@ -127,7 +127,7 @@ def _collect_parts(database: Database, parts: Path) -> None:
 
 def _collect_blobs(database: Database, folder: Folder) -> None:
     """Remove blobs that no file has and no job is going to read, and results of other checks."""
-    files = {file.sha256 for file in database.all(FileObject)}
+    files = database.internal_values(FileObject, "sha256")
     needed = files.union(*(job.hashes.values() for job in jobs_needing_blobs(database)))
     for parent, names in ((folder.blobs, needed), (folder.checks, files)):
         for path in parent.glob("??/*"):

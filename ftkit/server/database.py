@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import string
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +48,8 @@ CREATE INDEX IF NOT EXISTS things_by_expiry ON things (kind, json_extract(shown,
 """
 """Tables and indexes. `things_by_status` is an index of earlier versions."""
 
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 BUSY_SECONDS = 30
 """Seconds to wait for another process that writes."""
 
@@ -61,6 +64,8 @@ class PageQuery(Struct, frozen=True, kw_only=True):
         oldest_first: List the oldest objects first, instead of the newest.
         equal: Values that the public JSON must have, by JSON path.
         metadata: Values that the metadata must have, by key.
+        text: Text that one of `searched` must have, or "". The case of ASCII letters is ignored.
+        searched: JSON paths of the values in which `text` is searched.
     """
 
     parent: str = ""
@@ -69,6 +74,8 @@ class PageQuery(Struct, frozen=True, kw_only=True):
     oldest_first: bool = False
     equal: Mapping[str, str] = {}
     metadata: Mapping[str, str] = {}
+    text: str = ""
+    searched: Sequence[str] = ()
 
 
 class Database:
@@ -178,6 +185,11 @@ class Database:
         """Return all objects of a type, the oldest first."""
         return list(self._select(type, "TRUE", ()))
 
+    def internal_values(self, type: type[StoredObject], name: str) -> set[str]:
+        """Return the different values of an internal field of all objects of a type."""
+        query = "SELECT DISTINCT json_extract(kept, ?) FROM things WHERE kind = ?"
+        return {row[0] for row in self._connection().execute(query, (f"$.{name}", type.kind))}
+
     def with_field(self, type: type[T], tenant: str, path: str, value: str) -> list[T]:
         """Return the tenant's objects with that value at a JSON path of their public JSON."""
         condition = "tenant = ? AND json_extract(shown, ?) = ?"
@@ -199,6 +211,13 @@ class Database:
         if query.metadata:
             condition += " AND has_metadata(shown, ?)"
             values.append(json.dumps(query.metadata))
+        if query.text:
+            # A text that a value has is in the JSON, too, where it is found in half the time.
+            condition += " AND instr(lower(shown), ?)"
+            values.append(lower(json.dumps(query.text)[1:-1]))
+            part = "instr(lower(json_extract(shown, ?)), ?)"
+            condition += f" AND ({' OR '.join([part] * len(query.searched))})"
+            values += [value for path in query.searched for value in (path, lower(query.text))]
         if query.after:
             condition += (
                 f" AND seq {'>' if query.oldest_first else '<'}"
@@ -307,6 +326,11 @@ class Database:
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+
+def lower(text: str) -> str:
+    """Return a text with ASCII letters in lower case, as the function of that name in SQL."""
+    return text.translate(_LOWER)
 
 
 def _has_metadata(shown: str, metadata: str) -> bool:

@@ -6,11 +6,10 @@ The time of each query is bounded by the number of jobs of the tenant, not by th
 from __future__ import annotations
 
 import json
-import string
 
 from msgspec import Struct
 
-from ftkit.server.database import Database
+from ftkit.server.database import Database, lower
 from ftkit.server.objects import UNFINISHED, JobObject, JobStatus
 
 STATUS_GROUPS: dict[str, tuple[JobStatus, ...]] = {
@@ -39,9 +38,6 @@ SEARCHED = (
     *(f"kept, '$.names.{name}'" for name in ("training", "validation")),
 )
 """Values of a job in which a text is searched, beside its metadata."""
-
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-"""Translation of a text as SQLite's `lower` does it."""
 
 EVENTS = (
     "SELECT seq, shown FROM things WHERE kind = 'event' AND tenant = {tenant} AND parent = {id}"
@@ -110,7 +106,7 @@ class JobQuery(Struct, frozen=True, kw_only=True):
                 "SELECT 1 FROM json_each(shown, '$.metadata') WHERE instr(lower(value), :text)"
             )
             condition += f" AND ({parts} OR EXISTS ({metadata}))"
-            values["text"] = self.text.translate(_LOWER)
+            values["text"] = lower(self.text)
         return condition, values
 
 

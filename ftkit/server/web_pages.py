@@ -22,6 +22,7 @@ class WebPages(Struct, frozen=True):
         part_header: Header, in lower case, of requests for a part of a page: its value is the
             address of the page.
         redirect_header: Header of responses to these whose address the page goes to.
+        prepare: Does what the first request for a page would have to wait for.
     """
 
     routes: Sequence[Route]
@@ -30,3 +31,4 @@ class WebPages(Struct, frozen=True):
     not_found: Callable[[Request], Response]
     part_header: str
     redirect_header: str
+    prepare: Callable[[], None]

@@ -75,6 +75,18 @@ def test_a_table_becomes_a_tuned_model(dashboard: Page, server: LocalServer) -> 
     with server.client() as client:
         job = wait_for_job(client, page.url.rpartition("/")[2], "succeeded")
     assert job.hyperparameters.n_epochs == 1
+    page.reload()
+    page.get_by_role("link", name="Try the model", exact=True).click()
+    page.get_by_text("Parameters", exact=True).click()
+    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Question").fill("How do I reset 3?")
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_function(
+        "() => document.querySelectorAll('#turns .answer').length === 2"
+        " && document.querySelector('#stop').disabled"
+    )
+    labels = page.locator("#turns .answer .badge").all_text_contents()
+    assert labels == ["Base model", "Fine-tuned"]
     page.goto(f"{server.url.removesuffix('/v1')}/files")
     looks(page, "dashboard-files")
 

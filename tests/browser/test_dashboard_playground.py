@@ -309,3 +309,16 @@ def test_a_long_answer_is_shown_in_time(page: Page, service: LocalServer) -> Non
     ask(page, "many 20000")
     wait_until_answered(page)
     assert len(answers(page).locator("pre").text_content() or "") == 20000 * 6
+
+
+def test_an_answer_of_a_million_characters_in_one_line_is_shown_in_time(
+    page: Page, service: LocalServer
+) -> None:
+    page.goto(address(service, f"/playground?model={SMOKE}&against="))
+    ask(page, "say " + "x" * 999_000)
+    wait_until_answered(page)
+    assert len(answers(page).locator("pre").text_content() or "") == 999_000
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    ask(page, "say again")
+    wait_until_answered(page)
+    assert answers(page).locator("pre").text_content() == "again"

@@ -118,6 +118,30 @@ def test_many_findings_keep_the_page_small(browser_client: httpx.Client) -> None
     assert len(browser_client.get(f"/files/{id}/report").content) < 3_000_000
 
 
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": LONG}, {"role": "assistant", "content": "y"}]},
+        {"messages": [{"role": LONG, "content": "x"}]},
+        {"messages": [{"role": "user", LONG: "x"}]},
+        {LONG: 1},
+        LONG,
+    ],
+    ids=["content", "role", "key of a message", "key", "no example"],
+)
+def test_a_line_of_a_million_characters_keeps_the_pages_small(
+    row: object, browser_client: httpx.Client
+) -> None:
+    id = upload(browser_client, CITY_DATA + json.dumps(row).encode() + b"\n")
+    assert len(settled(browser_client, f"/files/{id}/check")) < 20_000
+    assert len(browser_client.get(f"/files/{id}/report").content) < 200_000
+    for path in (f"/files/{id}/fix", f"/files/{id}/convert", f"/new?file={id}"):
+        assert len(settled(browser_client, path)) < 30_000
+
+
 @pytest.mark.parametrize("path", ["", "/check", "/report", "/convert", "/fix/result", "/fix/data"])
 def test_a_file_that_does_not_exist_is_not_found(path: str, browser_client: httpx.Client) -> None:
     response = browser_client.get(f"/files/file-other{path}")
@@ -133,3 +157,33 @@ def test_the_list_has_pages(browser_client: httpx.Client) -> None:
     older = re.search(r'href="(/files\?after=[^"]+)"', first)
     assert older
     assert f"/files/{ids[0]}" in browser_client.get(older[1]).text
+
+
+@pytest.mark.parametrize("text", ["GREEN", "grün", "a'b", "100%", "_x_"])
+def test_the_search_finds_files_by_name_and_keeps_to_it(
+    text: str, browser_client: httpx.Client
+) -> None:
+    names = [f"{number} {text} é.jsonl" for number in range(51)]
+    ids = [upload(browser_client, b"%d\n" % number, name) for number, name in enumerate(names)]
+    other = upload(browser_client, b"0\n", "other green gr\u00dcn axb 100 axxb.jsonl")
+    page = browser_client.get("/files", params={"q": text.lower()}).text
+    assert f"/files/{ids[-1]}" in page
+    assert f"/files/{ids[0]}" not in page
+    assert f"/files/{other}" in page or text != "GREEN"
+    assert f"/files/{other}" not in page or text == "GREEN"
+    older = re.search(r'href="(/files\?q=[^"]+)"', page)
+    assert older
+    assert f"/files/{ids[0]}" in browser_client.get(older[1].replace("&amp;", "&")).text
+
+
+def test_the_search_finds_a_file_by_its_id(browser_client: httpx.Client) -> None:
+    first, second = (upload(browser_client, b"1\n") for _ in range(2))
+    page = browser_client.get("/files", params={"q": first[5:20]}).text
+    assert f"/files/{first}" in page
+    assert f"/files/{second}" not in page
+
+
+def test_a_search_without_a_file_says_so(browser_client: httpx.Client) -> None:
+    page = browser_client.get("/files", params={"q": '"><b>'}).text
+    assert "No file matches." in page
+    assert "<b>" not in page
