@@ -17,13 +17,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 
 from ftkit._local import RUN_MODULE
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.dashboard.check_results import DATA, REPORT, RESULT, Check, Task
-from ftkit.server.context import get_context
 from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
 from ftkit.server.folder import Folder
@@ -297,18 +295,6 @@ class Checks:
                 _remove(group)
                 size -= sum(stat.st_size for stat in groups[group])
                 count -= len(groups[group])
-
-
-def get_checks(request: Request) -> Checks:
-    """Return the checks of the service that a request is for."""
-    state = request.app.state
-    if not hasattr(state, "checks"):
-        service, _ = get_context(request)
-        # One tenant's long checks leave a process for the others.
-        limit = MAX_RUNNING - 1 if state.authenticator.needs_keys else MAX_RUNNING
-        state.checks = Checks(service.folder, service.database, limit)
-    checks: Checks = state.checks
-    return checks
 
 
 def _key(check: Check) -> str:

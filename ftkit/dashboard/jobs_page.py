@@ -17,6 +17,7 @@ from starlette.routing import Route
 from ftkit.dashboard.job_page import MAX_RUNS
 from ftkit.dashboard.job_rows import JobRow, JobRows
 from ftkit.dashboard.respond import page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.server.context import Service, get_context
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.job_search import (
@@ -133,11 +134,11 @@ async def show(request: Request) -> Response:
     service, tenant = get_context(request)
     query = read_query(request.query_params)
     if "hx-request" in request.headers:
-        jobs = await run_in_threadpool(_list_jobs, service, tenant, query, _rows(request))
+        jobs = await run_in_threadpool(_list_jobs, service, tenant, query, get_state(request).rows)
         return respond(request, "jobs_list", list=jobs, base_url=_base_url(request))
     jobs, models = await run_in_threadpool(
         lambda: (
-            _list_jobs(service, tenant, query, _rows(request)),
+            _list_jobs(service, tenant, query, get_state(request).rows),
             list_models(service.database, tenant),
         )
     )
@@ -198,15 +199,6 @@ def url_of(query: JobQuery) -> str:
     }
     shown = {name: value for name, value in values.items() if value}
     return f"/?{urlencode(shown)}" if shown else "/"
-
-
-def _rows(request: Request) -> JobRows:
-    """Return what makes the rows of this service."""
-    state = request.app.state
-    if not hasattr(state, "job_rows"):
-        state.job_rows = JobRows(state.service.database)
-    rows: JobRows = state.job_rows
-    return rows
 
 
 def _base_url(request: Request) -> str:

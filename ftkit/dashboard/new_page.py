@@ -15,9 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.dashboard.check_results import Check, Encoded, Validated
-from ftkit.dashboard.checks import CheckFailure, CheckProgress, get_checks
+from ftkit.dashboard.checks import CheckFailure, CheckProgress
 from ftkit.dashboard.files_page import TRAINING, find_file, validation, validation_check
 from ftkit.dashboard.respond import fragment, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.server.bodies import (
     MAX_BATCH_SIZE,
     MAX_BETA,
@@ -191,7 +192,7 @@ async def _check_file(
         problem = f"The {kind} file is no training data yet; convert it first."
         return _with_problem(preview, problem, faulty=file.id)
     if "again" in request.query_params:
-        get_checks(request).forget(validation_check(request, file))
+        get_state(request).checks.forget(validation_check(request, file))
     result = await validation(request, file)
     if isinstance(result, CheckProgress):
         return replace(preview, progress=result, waiting=f"Checking the {kind} file")
@@ -264,8 +265,8 @@ async def _encode(
     """Encode the examples, and return the preview with the steps of the training."""
     check = await run_in_threadpool(_encode_check, request, preview, model, body)
     if "again" in request.query_params:
-        get_checks(request).forget(check)
-    state = await get_checks(request).state(check)
+        get_state(request).checks.forget(check)
+    state = await get_state(request).checks.state(check)
     if isinstance(state, CheckProgress):
         return replace(preview, progress=state, waiting=f"Counting the tokens with {model.base}")
     if isinstance(state, CheckFailure):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,18 @@ def test_metrics_are_read_once(stored: JobStore) -> None:
         stored.database.remove(EventObject, event.id) if event.id != metrics.version else None
     metrics.update(stored.database, job)
     assert metrics.series(["train_loss"]) == first
+
+
+def test_two_services_in_a_process_share_no_metrics(tmp_path: Path) -> None:
+    charts = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        app = create_app(ServerSettings(folder, pages=DASHBOARD))
+        with JobStore(folder) as jobs, closing(TestClient(app, "http://127.0.0.1")) as client:
+            id = jobs.add_job(id="ftjob-same", status="running")
+            jobs.add_steps(id, 1, number, 80)
+            charts.append(client.get(f"/jobs/{id}/metrics").json()["charts"][0]["series"][0]["x"])
+    assert charts == [[1], [1, 2]]
 
 
 def test_the_cache_of_metrics_is_bounded(stored: JobStore) -> None:
