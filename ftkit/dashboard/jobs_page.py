@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from ftkit.dashboard.job_page import MAX_RUNS
 from ftkit.dashboard.job_rows import JobRow, JobRows
-from ftkit.dashboard.respond import page, respond
+from ftkit.dashboard.respond import UPDATE_SECONDS, page, respond
 from ftkit.dashboard.state import get_state
 from ftkit.server.context import Service, get_context
 from ftkit.server.errors import InvalidRequestError
@@ -38,8 +38,8 @@ MAX_PAGE = 1_000_000
 MAX_TEXT = 200
 """Maximum number of characters of a text to search for."""
 
-POLL_SECONDS, IDLE_SECONDS = 2, 10
-"""Seconds between two requests of the browser for the list, with and without unfinished jobs."""
+IDLE_SECONDS = 10
+"""Seconds between updates of the list while no job is unfinished."""
 
 SORTS = {
     "-created": "newest first",
@@ -110,9 +110,9 @@ class JobList(Struct, frozen=True):
         return "" if is_last else url_of(replace(self.query, page=self.query.page + 1))
 
     @property
-    def poll_seconds(self) -> int:
-        """Seconds between two requests for the list."""
-        return POLL_SECONDS if self.is_live else IDLE_SECONDS
+    def update_seconds(self) -> int:
+        """Seconds between updates of the list."""
+        return UPDATE_SECONDS if self.is_live else IDLE_SECONDS
 
     def sort_url(self, name: str) -> str:
         """Return the address of the page in the order of a value, the other way around if it is."""

@@ -71,10 +71,15 @@ const ftkit = (() => {
     if (button) act(button);
   });
 
-  /* Parts that update themselves do not while the page is hidden, and say so if they cannot. */
+  /* Parts that update themselves do not while the page is hidden, but at once when it is shown again.
+     They say so if they cannot. */
   let isStale = false;
   document.addEventListener('htmx:before:request', event => {
     if (document.hidden && event.detail.ctx.sourceEvent?.type === 'every' && !event.detail.ctx.sourceElement.matches('[data-while-hidden]')) event.preventDefault();
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return;
+    for (const part of document.querySelectorAll('[hx-trigger*=every]')) part.dispatchEvent(new Event('refresh'));
   });
   const sayStale = reason => {
     isStale = true;

@@ -18,6 +18,7 @@ from ftkit.dashboard.job_metrics import MAX_JOBS, JobMetrics, MetricsCache
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.objects import EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, TagCollector
+from support.dashboard import POLLED
 from support.job_store import JobStore
 
 
@@ -65,7 +66,7 @@ def test_a_running_job_shows_its_progress_and_is_updated(
     ):
         assert expected in text, expected
     assert f'hx-get="/jobs/{id}/live"' in page
-    assert 'hx-trigger="every 2s, refresh"' in page
+    assert f'hx-trigger="{POLLED}, refresh"' in page
     live = service.get(f"/jobs/{id}/live").text
     assert live.startswith('<div id="live"')
     stored.add_steps(id, 41, 44, 80)
@@ -94,7 +95,7 @@ def test_the_list_and_the_page_agree_on_the_estimated_end(
 def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     page = service.get(f"/jobs/{id}").text
-    assert "every 2s" not in page
+    assert POLLED not in page
     assert 'hx-trigger="refresh"' in page
     assert "Delete this job for good" in page
     assert "Cancel" not in text_of(page)

@@ -18,6 +18,7 @@ from ftkit.server.job_progress import MAX_EVENTS, SAMPLES, read_progress
 from ftkit.server.job_search import JobQuery, find_jobs
 from ftkit.server.objects import EventObject, JobError, now
 from support.browser import HOSTILE_TEXTS, TagCollector
+from support.dashboard import POLLED
 from support.listed_jobs import copy_events, store_job, store_losses
 
 SECONDS = 0.3
@@ -162,7 +163,7 @@ def test_the_page_requests_its_list_again(browser: TestClient, database: Databas
     assert part.headers["cache-control"] == "no-store"
     store_job(database, status="paused")
     part = browser.get("/?sort=created", headers=PART)
-    assert 'hx-trigger="every 2s, refresh"' in part.text
+    assert f'hx-trigger="{POLLED}, refresh"' in part.text
     assert job.id in part.text
     assert "<html" not in part.text
 
