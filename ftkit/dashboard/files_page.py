@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from ftkit.dashboard.check_results import REPORT, Check, Validated
 from ftkit.dashboard.checks import Pending, state_kind
+from ftkit.dashboard.choices import TRAINING
 from ftkit.dashboard.respond import HEADERS, fragment, page, respond
 from ftkit.dashboard.state import get_state
 from ftkit.pages.page import page_policy
@@ -24,9 +25,6 @@ from ftkit.server.objects import FileObject
 
 PAGE_SIZE = 50
 """Number of files on a page."""
-
-TRAINING = "fine-tune"
-"""Purpose of files that jobs train on."""
 
 MAX_MODELS = 5
 """Maximum number of models for which a report counts the tokens."""

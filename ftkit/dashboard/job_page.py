@@ -133,7 +133,7 @@ def _values(request: Request) -> dict[str, Any]:
     events, older = _events(service, job, metrics, view)
     details = details_of(service, job, metrics, events)
     log, is_whole = read_tail(service.folder.log(job.id), LOG_BYTES)
-    path, runs = f"/jobs/{quote(job.id)}", _choices(service, job, view)
+    path, (runs, has_more) = f"/jobs/{quote(job.id)}", _choices(service, job, view)
     live = {
         "fragment": f"{path}/live{view.query()}",
         "metrics": f"{path}/metrics{view.query(events='', before='')}",
@@ -142,6 +142,7 @@ def _values(request: Request) -> dict[str, Any]:
         "runs": runs,
         "shown": sum(run["is_shown"] for run in runs),
         "max_runs": MAX_RUNS,
+        "has_more_runs": has_more,
         "filters": [
             {
                 "name": name,
@@ -182,13 +183,18 @@ def _newest_model(service: Service, details: JobDetails, tenant: str) -> str:
     return ""
 
 
-def _choices(service: Service, job: JobObject, view: JobPageQuery) -> list[dict[str, Any]]:
-    """Return other jobs to show in the charts: those that are shown, and the newest ones."""
-    rows, _ = service.database.page(JobObject, job.tenant, PageQuery(limit=CHOICES + 1))
+def _choices(
+    service: Service, job: JobObject, view: JobPageQuery
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return other jobs to show in the charts, and True if there are more.
+
+    They are those that are shown, and the newest ones.
+    """
+    rows, has_more = service.database.page(JobObject, job.tenant, PageQuery(limit=CHOICES + 1))
     newest = (json.loads(row)["id"] for row in rows)
     ids = [id for id in dict.fromkeys([*view.others, *newest]) if id != job.id]
     jobs = (service.database.get(JobObject, id, job.tenant) for id in ids)
-    return [
+    choices = [
         {
             "id": other.id,
             "name": _short_name(other),
@@ -197,6 +203,7 @@ def _choices(service: Service, job: JobObject, view: JobPageQuery) -> list[dict[
         }
         for other in filter(None, jobs)
     ]
+    return choices, has_more
 
 
 ROUTES = [

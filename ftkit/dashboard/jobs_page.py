@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from ftkit.dashboard.choices import models_of_jobs
 from ftkit.dashboard.job_page import MAX_RUNS
 from ftkit.dashboard.job_rows import JobRow, JobRows
 from ftkit.dashboard.respond import UPDATE_SECONDS, page, respond
@@ -25,7 +26,6 @@ from ftkit.server.job_search import (
     JobQuery,
     count_jobs,
     find_jobs,
-    list_models,
 )
 from ftkit.server.objects import FINAL, now
 
@@ -136,10 +136,10 @@ async def show(request: Request) -> Response:
     if "hx-request" in request.headers:
         jobs = await run_in_threadpool(_list_jobs, service, tenant, query, get_state(request).rows)
         return respond(request, "jobs_list", list=jobs, base_url=_base_url(request))
-    jobs, models = await run_in_threadpool(
+    jobs, (models, has_more) = await run_in_threadpool(
         lambda: (
             _list_jobs(service, tenant, query, get_state(request).rows),
-            list_models(service.database, tenant),
+            models_of_jobs(service.database, tenant),
         )
     )
     return respond(
@@ -148,6 +148,7 @@ async def show(request: Request) -> Response:
         title="Jobs",
         list=jobs,
         models=models,
+        has_more=has_more,
         sorts=SORTS,
         sort=sort_name(query),
         base_url=_base_url(request),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from ftkit.dashboard import choices
 from ftkit.dashboard.app import DASHBOARD
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.database import Database
@@ -192,6 +193,20 @@ def test_no_more_jobs_are_compared_than_the_charts_have_colours(browser: TestCli
     response = browser.get(f"/jobs?{'&'.join(ids)}")
     assert response.status_code == 400
     assert "At most 6 jobs can be compared, not 7." in response.text
+
+
+def test_the_list_of_models_has_a_limit(
+    browser: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "MAX_CHOICES", 2)
+    for model in ("a", "b"):
+        store_job(database, model=model)
+    assert "The list has" not in browser.get("/").text
+    store_job(database, model="model-c")
+    page = browser.get("/").text
+    assert "The list has 2 models. Type the name of another one into the search." in page
+    assert '<option value="model-c"' not in page
+    assert names(browser.get("/?q=model-c").text) == ["data.jsonl"]
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
