@@ -65,7 +65,7 @@ class CheckProgress(Struct, frozen=True):
     """A check without a result yet.
 
     Attributes:
-        is_running: True if its process runs.
+        is_running: True if its process runs or starts. If not, it waits for other checks.
         share: Share of the work that is done, or None if that is not known.
     """
 
@@ -151,8 +151,8 @@ class Checks:
                 return CheckProgress()
             path = self._folder.blob(check.sha256)
             entry = self._entries[key] = _Entry(check, path, now)
-            self._start_runners()
         entry.asked = now
+        self._start_runners()
         return entry.progress
 
     def forget(self, check: Check) -> None:
@@ -172,17 +172,16 @@ class Checks:
             return None
 
     def _start_runners(self) -> None:
-        waiting = sum(not entry.progress.is_running for entry in self._entries.values())
-        for _ in range(min(waiting, MAX_RUNNING - len(self._runners))):
-            runner = asyncio.create_task(self._run())
+        while len(self._runners) < MAX_RUNNING and (entry := self._take()):
+            runner = asyncio.create_task(self._run(entry))
             self._runners.add(runner)
             runner.add_done_callback(self._runners.discard)
 
-    async def _run(self) -> None:
-        """Run the checks that wait, one after the other."""
-        while entry := self._next():
+    async def _run(self, first: _Entry) -> None:
+        """Run a check, and then those that wait, one after the other."""
+        entry: _Entry | None = first
+        while entry:
             key = _key(entry.check)
-            entry.progress = CheckProgress(is_running=True)
             try:
                 failure = await self._run_check(entry)
             except ServiceError as error:
@@ -196,6 +195,7 @@ class Checks:
                 self._failures[key] = CheckFailure(failure)
                 if len(self._failures) > MAX_FAILURES:
                     self._failures.popitem(last=False)
+            entry = self._take()
 
     def _count(self, tenant: str, is_running: bool = False) -> int:
         """Return the number of a tenant's checks, or of those that run."""
@@ -204,14 +204,18 @@ class Checks:
             for entry in self._entries.values()
         )
 
-    def _next(self) -> _Entry | None:
-        """Return the first check that may run. Those that no page asks for any more are dropped."""
+    def _take(self) -> _Entry | None:
+        """Return the first check that may run, which is to be run.
+
+        Those that no page asks for any more are dropped.
+        """
         for key, entry in list(self._entries.items()):
             if entry.progress.is_running:
                 continue
             if _is_abandoned(entry):
                 del self._entries[key]
             elif self._count(entry.check.tenant, is_running=True) < self._running_of_tenant:
+                entry.progress = CheckProgress(is_running=True)
                 return entry
         return None
 

@@ -19,7 +19,9 @@ BROKEN = CITY_DATA + b'{"messages": [{"role": "user", "content": "x"},],}\n'
 
 def test_a_file_is_checked_and_leads_to_a_job(browser_client: httpx.Client) -> None:
     id = upload(browser_client, CITY_DATA)
+    first = browser_client.get(f"/files/{id}").text
     page = settled(browser_client, f"/files/{id}")
+    assert "Waiting for other checks" not in first
     assert "Ready to train" in page or "All clear" in page
     assert f'href="/new?file={id}"' in page
     assert "<dt>examples</dt><dd>12<" in page

@@ -137,7 +137,7 @@ def test_requested_hyperparameters_survive_their_resolution(
 def test_what_was_cut_is_shown_with_the_data(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     message = "2 examples of the training file exceed 128 tokens (lines 3, 9)"
-    assert "No example is cut." in service.get(f"/jobs/{id}").text
+    assert "No example is truncated." in service.get(f"/jobs/{id}").text
     stored.add_message(id, message, "warn", key="cut training")
     page = service.get(f"/jobs/{id}").text
     data = text_of("<main" + page.partition('<section id="data">')[2].partition("</section>")[0])
@@ -156,7 +156,7 @@ def test_messages_are_paged_and_metrics_are_shown_on_request(
     while path:
         page = service.get(path).text
         seen += re.findall(r"message number (\d+)", page)
-        older = re.search(r'href="([^"]*)">Older<', page)
+        older = re.search(r'href="([^"]*)">Next<', page)
         path = older[1].replace("&amp;", "&") if older else ""
     assert seen == [str(number) for number in range(69, -1, -1)]
     every = service.get(f"/jobs/{id}?events=all").text
