@@ -117,11 +117,13 @@ def plural(count: int, noun: str) -> str:
 
 def format_size(size: float) -> str:
     """Format a number of bytes with a binary unit, such as "1.5 GiB"."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+    if size < 1024:
+        return plural(round(size), "byte")
+    for unit in ("KiB", "MiB", "GiB"):
         size /= 1024
-    return f"{size:,.1f} TiB"
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if size >= 100 else f"{size:.1f} {unit}"
+    return f"{size / 1024:,.1f} TiB"
 
 
 def ranges(numbers: Iterable[int], limit: int = 12) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftkit._text import format_duration
+from ftkit._text import format_duration, format_size
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,18 @@ from ftkit._text import format_duration
 )
 def test_durations_are_shown_with_their_two_largest_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1,023 bytes"),
+        (1024, "1.0 KiB"),
+        (150 << 20, "150 MiB"),
+        (3 << 40, "3.0 TiB"),
+    ],
+)
+def test_sizes_have_binary_units(size: int, text: str) -> None:
+    assert format_size(size) == text

@@ -198,6 +198,7 @@ def _details(
 
 def _total_steps(events: Iterable[Event], rows: Sequence[dict[str, Any]]) -> int:
     """Return the number of steps of the training, or 0 if it is unknown."""
-    totals = (event.data.get("total_steps") for event in events)
-    total = next((total for total in totals if isinstance(total, int)), 0)
+    from ftkit.jobs.metrics import total_steps
+
+    total = next(filter(None, (total_steps(event.data) for event in events)), 0)
     return max(total, int(rows[-1]["step"] or 0) if rows else 0)

@@ -12,7 +12,7 @@ from rich.text import Text
 from ftkit._text import format_time
 from ftkit.cli.terminal import clean, console
 from ftkit.client.resources import Event, Job
-from ftkit.jobs.metrics import is_plottable
+from ftkit.jobs.metrics import is_plottable, total_steps
 from ftkit.jobs.watch import Update
 from ftkit.report.metrics import sparkline
 
@@ -54,9 +54,9 @@ class View:
         self.error = update.error
         self.job = update.job or self.job
         for event in update.events:
-            step, total_steps = event.data.get("step"), event.data.get("total_steps")
+            step = event.data.get("step")
             self.step = int(step) if is_plottable(step) else self.step
-            self.total_steps = int(total_steps) if is_plottable(total_steps) else self.total_steps
+            self.total_steps = total_steps(event.data) or self.total_steps
             for name in ("train_loss", "valid_loss"):
                 loss = event.data.get(name)
                 if is_plottable(loss):

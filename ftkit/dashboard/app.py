@@ -20,6 +20,7 @@ from ftkit.dashboard import (
     static,
 )
 from ftkit.dashboard.respond import not_found
+from ftkit.dashboard.state import create_state
 from ftkit.pages.page import compile_templates
 from ftkit.server.web_pages import WebPages
 
@@ -38,6 +39,7 @@ DASHBOARD = WebPages(
     login=login.PATH,
     open_paths=(login.PATH, static.PATH),
     not_found=not_found,
+    create_state=create_state,
     part_header="hx-current-url",  # of htmx, as the other header
     redirect_header="hx-redirect",
     prepare=compile_templates,

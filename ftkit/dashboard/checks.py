@@ -17,13 +17,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 
 from ftkit._local import RUN_MODULE
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.dashboard.check_results import DATA, REPORT, RESULT, Check, Task
-from ftkit.server.context import get_context
 from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
 from ftkit.server.folder import Folder
@@ -67,7 +65,7 @@ class CheckProgress(Struct, frozen=True):
     """A check without a result yet.
 
     Attributes:
-        is_running: True if its process runs.
+        is_running: True if its process runs or starts. If not, it waits for other checks.
         share: Share of the work that is done, or None if that is not known.
     """
 
@@ -153,8 +151,8 @@ class Checks:
                 return CheckProgress()
             path = self._folder.blob(check.sha256)
             entry = self._entries[key] = _Entry(check, path, now)
-            self._start_runners()
         entry.asked = now
+        self._start_runners()
         return entry.progress
 
     def forget(self, check: Check) -> None:
@@ -174,17 +172,16 @@ class Checks:
             return None
 
     def _start_runners(self) -> None:
-        waiting = sum(not entry.progress.is_running for entry in self._entries.values())
-        for _ in range(min(waiting, MAX_RUNNING - len(self._runners))):
-            runner = asyncio.create_task(self._run())
+        while len(self._runners) < MAX_RUNNING and (entry := self._take()):
+            runner = asyncio.create_task(self._run(entry))
             self._runners.add(runner)
             runner.add_done_callback(self._runners.discard)
 
-    async def _run(self) -> None:
-        """Run the checks that wait, one after the other."""
-        while entry := self._next():
+    async def _run(self, first: _Entry) -> None:
+        """Run a check, and then those that wait, one after the other."""
+        entry: _Entry | None = first
+        while entry:
             key = _key(entry.check)
-            entry.progress = CheckProgress(is_running=True)
             try:
                 failure = await self._run_check(entry)
             except ServiceError as error:
@@ -198,6 +195,7 @@ class Checks:
                 self._failures[key] = CheckFailure(failure)
                 if len(self._failures) > MAX_FAILURES:
                     self._failures.popitem(last=False)
+            entry = self._take()
 
     def _count(self, tenant: str, is_running: bool = False) -> int:
         """Return the number of a tenant's checks, or of those that run."""
@@ -206,14 +204,18 @@ class Checks:
             for entry in self._entries.values()
         )
 
-    def _next(self) -> _Entry | None:
-        """Return the first check that may run. Those that no page asks for any more are dropped."""
+    def _take(self) -> _Entry | None:
+        """Return the first check that may run, which is to be run.
+
+        Those that no page asks for any more are dropped.
+        """
         for key, entry in list(self._entries.items()):
             if entry.progress.is_running:
                 continue
             if _is_abandoned(entry):
                 del self._entries[key]
             elif self._count(entry.check.tenant, is_running=True) < self._running_of_tenant:
+                entry.progress = CheckProgress(is_running=True)
                 return entry
         return None
 
@@ -297,18 +299,6 @@ class Checks:
                 _remove(group)
                 size -= sum(stat.st_size for stat in groups[group])
                 count -= len(groups[group])
-
-
-def get_checks(request: Request) -> Checks:
-    """Return the checks of the service that a request is for."""
-    state = request.app.state
-    if not hasattr(state, "checks"):
-        service, _ = get_context(request)
-        # One tenant's long checks leave a process for the others.
-        limit = MAX_RUNNING - 1 if state.authenticator.needs_keys else MAX_RUNNING
-        state.checks = Checks(service.folder, service.database, limit)
-    checks: Checks = state.checks
-    return checks
 
 
 def _key(check: Check) -> str:

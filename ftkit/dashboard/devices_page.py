@@ -15,9 +15,10 @@ from starlette.routing import Route
 
 from ftkit._text import format_duration, format_size
 from ftkit.dashboard.gpus import Gpu
-from ftkit.dashboard.machine import MachineState, cpu_name, monitor
+from ftkit.dashboard.machine import MachineState, cpu_name
 from ftkit.dashboard.processes import ServiceProcess
 from ftkit.dashboard.respond import fragment, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.server.auth import LOCAL_TENANT
 from ftkit.server.context import Service, get_context
 from ftkit.server.objects import JobObject
@@ -63,7 +64,7 @@ class ProcessRow(Struct, frozen=True):
 async def show(request: Request) -> Response:
     """Return the page."""
     service, tenant = get_context(request)
-    values = await run_in_threadpool(_state_values, service, tenant)
+    values = await run_in_threadpool(_state_values, request)
     return respond(
         request,
         "devices",
@@ -80,8 +81,7 @@ async def show(request: Request) -> Response:
 @fragment
 async def show_state(request: Request) -> Response:
     """Return the part of the page with what changes all the time."""
-    service, tenant = get_context(request)
-    values = await run_in_threadpool(_state_values, service, tenant)
+    values = await run_in_threadpool(_state_values, request)
     return respond(request, "devices_state", **values)
 
 
@@ -93,7 +93,7 @@ async def show_sizes(request: Request) -> Response:
     """
     service, tenant = get_context(request)
     if tenant == LOCAL_TENANT:
-        parts = await run_in_threadpool(monitor(service.folder).sizes)
+        parts = await run_in_threadpool(get_state(request).monitor.sizes)
         sizes = [
             (part.name, f"{'' if part.is_complete else 'at least '}{format_size(part.size)}")
             for part in parts
@@ -106,8 +106,9 @@ async def show_sizes(request: Request) -> Response:
     return respond(request, "devices_sizes", sizes=sizes)
 
 
-def _state_values(service: Service, tenant: str) -> dict[str, Any]:
-    state = monitor(service.folder).state()
+def _state_values(request: Request) -> dict[str, Any]:
+    service, tenant = get_context(request)
+    state = get_state(request).monitor.state()
     return {
         "state": state,
         "reserve": format_size(service.folder.disk.reserve(state.disk.total)),

@@ -13,8 +13,10 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ftkit.dashboard.check_results import REPORT, Check, Validated
-from ftkit.dashboard.checks import Pending, get_checks, state_kind
+from ftkit.dashboard.checks import Pending, state_kind
+from ftkit.dashboard.choices import TRAINING
 from ftkit.dashboard.respond import HEADERS, fragment, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.pages.page import page_policy
 from ftkit.report.data_page import SCRIPTS
 from ftkit.server.context import get_context
@@ -30,9 +32,6 @@ SEARCHED = ("$.filename", "$.id")
 
 MAX_TEXT = 200
 """Maximum number of characters of a text to search for."""
-
-TRAINING = "fine-tune"
-"""Purpose of files that jobs train on."""
 
 MAX_MODELS = 5
 """Maximum number of models for which a report counts the tokens."""
@@ -64,7 +63,7 @@ def validation_check(request: Request, file: FileObject) -> Check:
 
 async def validation(request: Request, file: FileObject) -> Pending | Validated:
     """Return the result of the validation of a file, or what there is instead."""
-    checks, check = get_checks(request), validation_check(request, file)
+    checks, check = get_state(request).checks, validation_check(request, file)
     state = await checks.state(check)
     return msgspec.json.decode(state, type=Validated) if isinstance(state, bytes) else state
 
@@ -85,8 +84,8 @@ async def show_files(request: Request) -> Response:
         files=[json.loads(row) for row in rows],
         text=text,
         max_text=MAX_TEXT,
-        newest=_list_url(text),
-        older=_list_url(text, json.loads(rows[-1])["id"]) if has_more else "",
+        first=_list_url(text),
+        next=_list_url(text, json.loads(rows[-1])["id"]) if has_more else "",
         after=after,
     )
 
@@ -110,7 +109,7 @@ async def show_check(request: Request) -> Response:
     """Return the findings of a file, or how far its check is."""
     file = await run_in_threadpool(find_file, request)
     if "again" in request.query_params:
-        get_checks(request).forget(validation_check(request, file))
+        get_state(request).checks.forget(validation_check(request, file))
     return respond(request, "file_check", file=file, **_values(await validation(request, file)))
 
 
@@ -123,7 +122,7 @@ def _values(state: Pending | Validated | None) -> dict[str, Any]:
 async def show_report(request: Request) -> Response:
     """Return the HTML report on a file, or go to its page before the report is made."""
     file = await run_in_threadpool(find_file, request)
-    path = get_checks(request).path(validation_check(request, file), REPORT)
+    path = get_state(request).checks.path(validation_check(request, file), REPORT)
     try:
         stat = await run_in_threadpool(path.stat)
     except OSError:

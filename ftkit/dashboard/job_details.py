@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ftkit.client.resources import Checkpoint, Event, Job
-from ftkit.dashboard.job_metrics import JobMetrics, MetricsCache
+from ftkit.dashboard.job_metrics import JobMetrics
 from ftkit.report.job_page import OWN_MACHINE, DataFile, JobDetails
 from ftkit.server.context import Service
 from ftkit.server.database import PageQuery
@@ -20,43 +20,41 @@ from ftkit.server.recipes import resolve_hyperparameters, restore_recipe
 CHECKPOINTS = 100
 """Maximum number of checkpoints on the page, the newest ones."""
 
-CACHE = MetricsCache()
-"""Metrics of the jobs that were looked at last."""
 
-
-def training_of(service: Service, job: JobObject) -> tuple[JobDetails, JobMetrics]:
+def training_of(job: JobObject, metrics: JobMetrics) -> JobDetails:
     """Return a job with its metrics, without what else its page shows."""
-    metrics = CACHE.read(service.database, job)
-    details = JobDetails(
+    return JobDetails(
         job=Job.read(job.public()),
         now=datetime.datetime.now(datetime.UTC),
         metrics=metrics,
         total_steps=metrics.total_steps,
     )
-    return details, metrics
 
 
 def newest_messages(
-    service: Service, job: JobObject, before: str, limit: int
+    service: Service, job: JobObject, metrics: JobMetrics, before: str, limit: int
 ) -> tuple[list[Event], bool]:
     """Return events without metrics, newest first, and True if older ones follow.
 
     Args:
         service: The service.
         job: The job.
+        metrics: Its metrics.
         before: Id of the event before those that are returned, or "" for the newest.
         limit: Maximum number of events.
     """
-    ids = CACHE.read(service.database, job).messages
+    ids = metrics.messages
     end = ids.index(before) if before in ids else len(ids)
     start = max(end - limit, 0)
     events = (service.database.encoded(EventObject, id, job.tenant) for id in ids[start:end])
     return [Event.read(json.loads(row)) for row in events if row][::-1], start > 0
 
 
-def details_of(service: Service, job: JobObject, events: Sequence[Event]) -> JobDetails:
+def details_of(
+    service: Service, job: JobObject, metrics: JobMetrics, events: Sequence[Event]
+) -> JobDetails:
     """Return all that the page of a job shows, with some of its events."""
-    details, metrics = training_of(service, job)
+    details = training_of(job, metrics)
     query = PageQuery(parent=job.id, limit=CHECKPOINTS)
     checkpoints, _ = service.database.page(CheckpointObject, job.tenant, query)
     started = metrics.started_at

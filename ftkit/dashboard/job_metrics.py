@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.jobs.metrics import is_plottable
+from ftkit.jobs.metrics import is_plottable, total_steps
 from ftkit.server.database import Database, PageQuery
 from ftkit.server.objects import EventObject, JobObject
 from ftkit.server.reports import STARTED
@@ -133,9 +133,7 @@ class JobMetrics:
         step = event.data.get("step")
         if not isinstance(step, int):
             return
-        total = event.data.get("total_steps")
-        if isinstance(total, int):
-            self.total_steps = total
+        self.total_steps = total_steps(event.data) or self.total_steps
         for name, value in event.data.items():
             if name not in NOT_METRICS and is_plottable(value):
                 self._column(name).add(step, value)

@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from ftkit.client.resources import Event
 from ftkit.dashboard.job_details import details_of, newest_messages, training_of
+from ftkit.dashboard.job_metrics import JobMetrics
 from ftkit.dashboard.job_rows import job_actions
-from ftkit.dashboard.respond import page, respond
+from ftkit.dashboard.respond import fragment, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.report.charts import TONES, Run, charts_of
 from ftkit.report.job_page import SCRIPTS, STYLES, JobDetails, page_values
 from ftkit.server.context import Service, get_context
@@ -80,10 +82,10 @@ async def show(request: Request) -> Response:
     return respond(request, "job", scripts=SCRIPTS, styles=STYLES, **values)
 
 
-@page
+@fragment
 async def show_live(request: Request) -> Response:
     """Return the content of the page, which replaces it while the job runs."""
-    return respond(request, "job_live", **await run_in_threadpool(_values, request))
+    return respond(request, "job_body", **await run_in_threadpool(_values, request))
 
 
 async def show_metrics(request: Request) -> Response:
@@ -97,15 +99,19 @@ def _charts(request: Request) -> Response:
     ids = JobPageQuery.read(request, job.id).others
     others = (service.database.get(JobObject, id, tenant) for id in ids)
     jobs = [job, *filter(None, others)]
-    trainings = [training_of(service, member) for member in jobs]
-    version = " ".join(f"{details.job.status} {read.version}" for details, read in trainings)
+    cache = get_state(request).metrics
+    read = [cache.read(service.database, member) for member in jobs]
+    version = " ".join(
+        f"{member.status} {metrics.version}" for member, metrics in zip(jobs, read, strict=True)
+    )
     if request.query_params.get("version") == version:
         return Response(status_code=204, headers=NOT_STORED)
+    trainings = list(map(training_of, jobs, read))
     runs = [
         Run(_short_name(member), details.metrics, details.steps_per_epoch)
-        for member, (details, _) in zip(jobs, trainings, strict=True)
+        for member, details in zip(jobs, trainings, strict=True)
     ]
-    is_over = all(details.job.is_over for details, _ in trainings)
+    is_over = all(details.job.is_over for details in trainings)
     charts = {"version": version, "isOver": is_over, "charts": charts_of(runs, POINTS)}
     response = json_response(charts)
     response.headers.update(NOT_STORED)
@@ -123,10 +129,11 @@ def _values(request: Request) -> dict[str, Any]:
     service, tenant = get_context(request)
     job = service.database.require(JobObject, request.path_params["id"], tenant)
     view = JobPageQuery.read(request, job.id)
-    events, older = _events(service, job, view)
-    details = details_of(service, job, events)
+    metrics = get_state(request).metrics.read(service.database, job)
+    events, older = _events(service, job, metrics, view)
+    details = details_of(service, job, metrics, events)
     log, is_whole = read_tail(service.folder.log(job.id), LOG_BYTES)
-    path, runs = f"/jobs/{quote(job.id)}", _choices(service, job, view)
+    path, (runs, has_more) = f"/jobs/{quote(job.id)}", _choices(service, job, view)
     live = {
         "fragment": f"{path}/live{view.query()}",
         "metrics": f"{path}/metrics{view.query(events='', before='')}",
@@ -135,6 +142,7 @@ def _values(request: Request) -> dict[str, Any]:
         "runs": runs,
         "shown": sum(run["is_shown"] for run in runs),
         "max_runs": MAX_RUNS,
+        "has_more_runs": has_more,
         "filters": [
             {
                 "name": name,
@@ -151,7 +159,9 @@ def _values(request: Request) -> dict[str, Any]:
     return {**page_values(details), "live": live}
 
 
-def _events(service: Service, job: JobObject, view: JobPageQuery) -> tuple[list[Event], str]:
+def _events(
+    service: Service, job: JobObject, metrics: JobMetrics, view: JobPageQuery
+) -> tuple[list[Event], str]:
     """Return a page of events, newest first, and the id of the last one if there are older ones."""
     if view.kind == "all":
         is_known = view.before and service.database.get(EventObject, view.before, job.tenant)
@@ -159,7 +169,7 @@ def _events(service: Service, job: JobObject, view: JobPageQuery) -> tuple[list[
         rows, has_more = service.database.page(EventObject, job.tenant, query)
         events = [Event.read(json.loads(row)) for row in rows]
     else:
-        events, has_more = newest_messages(service, job, view.before, EVENTS)
+        events, has_more = newest_messages(service, job, metrics, view.before, EVENTS)
     return events, events[-1].id if has_more else ""
 
 
@@ -173,13 +183,18 @@ def _newest_model(service: Service, details: JobDetails, tenant: str) -> str:
     return ""
 
 
-def _choices(service: Service, job: JobObject, view: JobPageQuery) -> list[dict[str, Any]]:
-    """Return other jobs to show in the charts: those that are shown, and the newest ones."""
-    rows, _ = service.database.page(JobObject, job.tenant, PageQuery(limit=CHOICES + 1))
+def _choices(
+    service: Service, job: JobObject, view: JobPageQuery
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return other jobs to show in the charts, and True if there are more.
+
+    They are those that are shown, and the newest ones.
+    """
+    rows, has_more = service.database.page(JobObject, job.tenant, PageQuery(limit=CHOICES + 1))
     newest = (json.loads(row)["id"] for row in rows)
     ids = [id for id in dict.fromkeys([*view.others, *newest]) if id != job.id]
     jobs = (service.database.get(JobObject, id, job.tenant) for id in ids)
-    return [
+    choices = [
         {
             "id": other.id,
             "name": _short_name(other),
@@ -188,6 +203,7 @@ def _choices(service: Service, job: JobObject, view: JobPageQuery) -> list[dict[
         }
         for other in filter(None, jobs)
     ]
+    return choices, has_more
 
 
 ROUTES = [

@@ -14,9 +14,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from ftkit.dashboard.choices import models_of_jobs
 from ftkit.dashboard.job_page import MAX_RUNS
 from ftkit.dashboard.job_rows import JobRow, JobRows
-from ftkit.dashboard.respond import page, respond
+from ftkit.dashboard.respond import UPDATE_SECONDS, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.server.context import Service, get_context
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.job_search import (
@@ -24,7 +26,6 @@ from ftkit.server.job_search import (
     JobQuery,
     count_jobs,
     find_jobs,
-    list_models,
 )
 from ftkit.server.objects import FINAL, now
 
@@ -37,8 +38,8 @@ MAX_PAGE = 1_000_000
 MAX_TEXT = 200
 """Maximum number of characters of a text to search for."""
 
-POLL_SECONDS, IDLE_SECONDS = 2, 10
-"""Seconds between two requests of the browser for the list, with and without unfinished jobs."""
+IDLE_SECONDS = 10
+"""Seconds between updates of the list while no job is unfinished."""
 
 SORTS = {
     "-created": "newest first",
@@ -109,9 +110,9 @@ class JobList(Struct, frozen=True):
         return "" if is_last else url_of(replace(self.query, page=self.query.page + 1))
 
     @property
-    def poll_seconds(self) -> int:
-        """Seconds between two requests for the list."""
-        return POLL_SECONDS if self.is_live else IDLE_SECONDS
+    def update_seconds(self) -> int:
+        """Seconds between updates of the list."""
+        return UPDATE_SECONDS if self.is_live else IDLE_SECONDS
 
     def sort_url(self, name: str) -> str:
         """Return the address of the page in the order of a value, the other way around if it is."""
@@ -133,12 +134,12 @@ async def show(request: Request) -> Response:
     service, tenant = get_context(request)
     query = read_query(request.query_params)
     if "hx-request" in request.headers:
-        jobs = await run_in_threadpool(_list_jobs, service, tenant, query, _rows(request))
+        jobs = await run_in_threadpool(_list_jobs, service, tenant, query, get_state(request).rows)
         return respond(request, "jobs_list", list=jobs, base_url=_base_url(request))
-    jobs, models = await run_in_threadpool(
+    jobs, (models, has_more) = await run_in_threadpool(
         lambda: (
-            _list_jobs(service, tenant, query, _rows(request)),
-            list_models(service.database, tenant),
+            _list_jobs(service, tenant, query, get_state(request).rows),
+            models_of_jobs(service.database, tenant),
         )
     )
     return respond(
@@ -147,6 +148,7 @@ async def show(request: Request) -> Response:
         title="Jobs",
         list=jobs,
         models=models,
+        has_more=has_more,
         sorts=SORTS,
         sort=sort_name(query),
         base_url=_base_url(request),
@@ -198,15 +200,6 @@ def url_of(query: JobQuery) -> str:
     }
     shown = {name: value for name, value in values.items() if value}
     return f"/?{urlencode(shown)}" if shown else "/"
-
-
-def _rows(request: Request) -> JobRows:
-    """Return what makes the rows of this service."""
-    state = request.app.state
-    if not hasattr(state, "job_rows"):
-        state.job_rows = JobRows(state.service.database)
-    rows: JobRows = state.job_rows
-    return rows
 
 
 def _base_url(request: Request) -> str:

@@ -222,9 +222,3 @@ def cpu_name() -> str:
         names = re.findall(r"^model name\s*:\s*(.+)$", CPU_INFO.read_text("utf-8"), re.MULTILINE)
         return str(names[0]).strip() if names else ""
     return platform.processor()
-
-
-@cache
-def monitor(folder: Folder) -> Monitor:
-    """Return the monitor of the service with that data folder."""
-    return Monitor(folder)

@@ -15,9 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.dashboard.check_results import Check, Encoded, Validated
-from ftkit.dashboard.checks import CheckFailure, CheckProgress, get_checks
-from ftkit.dashboard.files_page import TRAINING, find_file, validation, validation_check
+from ftkit.dashboard.checks import CheckFailure, CheckProgress
+from ftkit.dashboard.choices import TRAINING, training_files, tuned_models
+from ftkit.dashboard.files_page import find_file, validation, validation_check
 from ftkit.dashboard.respond import fragment, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.server.bodies import (
     MAX_BATCH_SIZE,
     MAX_BETA,
@@ -28,15 +30,11 @@ from ftkit.server.bodies import (
     read_body,
 )
 from ftkit.server.context import get_context
-from ftkit.server.database import PageQuery
 from ftkit.server.errors import InvalidRequestError, ServiceError
 from ftkit.server.models import ModelRef
-from ftkit.server.objects import FileObject, ModelObject
+from ftkit.server.objects import FileObject
 from ftkit.server.recipes import ResolvedHyperparameters, resolve_hyperparameters, restore_recipe
 from ftkit.server.scheduling import MAX_PRIORITY, PRIORITY_KEY, read_priority
-
-MAX_CHOICES = 100
-"""Maximum number of files, and of fine-tuned models, to choose from: the newest ones."""
 
 MAX_VALUE = 256
 """Maximum number of characters of a value of the form."""
@@ -56,7 +54,7 @@ ALLOWED = {
 """Sentences on invalid values, by the last part of the parameter that the API names."""
 
 FIELDS = (
-    *("file", "validation", "model", "hub", "suffix", "seed", "priority"),
+    *("file", "validation", "model", "other", "suffix", "seed", "priority"),
     *HYPERPARAMETERS,
 )
 """Names of the fields of the form."""
@@ -131,20 +129,25 @@ def _choices(request: Request) -> dict[str, Any]:
     """Return the files and the models to choose from."""
     service, tenant = get_context(request)
     database = service.database
-    query = PageQuery(limit=MAX_CHOICES, equal={"$.purpose": TRAINING})
-    files = [json.loads(row) for row in database.page(FileObject, tenant, query)[0]]
+    files, has_more_files = training_files(database, tenant)
+    tuned, has_more_models = tuned_models(database, tenant)
+    file_count, model_count = len(files), len(tuned)
     listed = {file["id"] for file in files}
     for name in ("file", "validation"):
         id = request.query_params.get(name, "")
         if id and id not in listed and (file := database.get(FileObject, id, tenant)):
             files.append(file.public())
     bases = [(name, service.models.find(name, tenant).base) for name in service.models.names()]
-    rows, _ = database.page(ModelObject, tenant, PageQuery(limit=MAX_CHOICES))
+    model = request.query_params.get("model", "")
+    if model and model not in (*tuned, *service.models.names()):
+        tuned.append(model)
     smoke, *mapped = bases
     return {
         "files": files,
         "bases": [*mapped, smoke],
-        "tuned": [json.loads(row)["id"] for row in rows],
+        "tuned": tuned,
+        "more_files_than": file_count if has_more_files else 0,
+        "more_models_than": model_count if has_more_models else 0,
         "uses_hub": not request.app.state.authenticator.needs_keys,
         "default": service.models.default_name(),
     }
@@ -191,7 +194,7 @@ async def _check_file(
         problem = f"The {kind} file is no training data yet; convert it first."
         return _with_problem(preview, problem, faulty=file.id)
     if "again" in request.query_params:
-        get_checks(request).forget(validation_check(request, file))
+        get_state(request).checks.forget(validation_check(request, file))
     result = await validation(request, file)
     if isinstance(result, CheckProgress):
         return replace(preview, progress=result, waiting=f"Checking the {kind} file")
@@ -236,7 +239,7 @@ def _body(values: dict[str, str], method: str) -> dict[str, Any]:
         if values[name] and (name != "beta" or method == "dpo")
     }
     body: dict[str, Any] = {
-        "model": values["hub"] or values["model"],
+        "model": values["other"] or values["model"],
         "training_file": values["file"],
         "validation_file": values["validation"] or None,
         "suffix": values["suffix"] or None,
@@ -264,8 +267,8 @@ async def _encode(
     """Encode the examples, and return the preview with the steps of the training."""
     check = await run_in_threadpool(_encode_check, request, preview, model, body)
     if "again" in request.query_params:
-        get_checks(request).forget(check)
-    state = await get_checks(request).state(check)
+        get_state(request).checks.forget(check)
+    state = await get_state(request).checks.state(check)
     if isinstance(state, CheckProgress):
         return replace(preview, progress=state, waiting=f"Counting the tokens with {model.base}")
     if isinstance(state, CheckFailure):

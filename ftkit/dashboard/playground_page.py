@@ -15,14 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ftkit.dashboard.choices import tuned_models
 from ftkit.dashboard.respond import fragment, page, respond
 from ftkit.server.context import Service, get_context
-from ftkit.server.database import PageQuery
 from ftkit.server.errors import MissingObjectError
-from ftkit.server.objects import JobObject, ModelObject
-
-MAX_MODELS = 200
-"""Maximum number of fine-tuned models to choose from, the newest ones; others can be typed."""
+from ftkit.server.objects import JobObject
 
 
 class ModelFacts(Struct, frozen=True):
@@ -57,8 +54,7 @@ async def show(request: Request) -> Response:
 
 def _show(request: Request) -> Response:
     service, tenant = get_context(request)
-    rows, has_more = service.database.page(ModelObject, tenant, PageQuery(limit=MAX_MODELS))
-    tuned = [str(json.loads(row)["id"]) for row in rows]
+    tuned, has_more = tuned_models(service.database, tenant)
     query = request.query_params
     model = query.get("model") or next(iter(tuned), service.models.default_name())
     facts = _describe(service, model, tenant)

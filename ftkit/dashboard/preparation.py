@@ -92,16 +92,28 @@ def _convert(
             result = _write(rows, output)
         except UnknownShapeError as error:
             return _to_choose(error, columns)
-        problem = "" if result.written else "No row became an example; see the reasons below."
+        problem = "" if result.written else _nothing_written(result, bool(rows.audit.tables))
         title = next(iter(rows.audit.titles.values()), "JSON Lines")
         chosen = dict(rows.audit.columns) | fields
         return replace(result, problem=problem, title=title, columns=columns, chosen=chosen)
     except MissingOptionError as error:
-        problem = f"{error.problem[:1].upper()}{error.problem[1:]}."
+        problem = _sentence(error.problem)
         return PreparedFile(problem=problem, option=error.option, value=error.value)
     except FtkitError as error:
-        problem = str(error).replace(str(link), "the file")
+        problem = _sentence(str(error).replace(str(link), "the file"))
         return PreparedFile(problem=problem, columns=_known_columns(link, reading), chosen=fields)
+
+
+def _nothing_written(result: PreparedFile, is_table: bool) -> str:
+    """Return the reason why no row became an example, and what to do."""
+    if result.read:
+        return "No row became an example; see the reasons below."
+    empty = "only the names of the columns, and no rows" if is_table else "no rows"
+    return f"The file has {empty}. Add rows, and upload it again."
+
+
+def _sentence(error: str) -> str:
+    return f"{error[:1].upper()}{error[1:].rstrip('.')}."
 
 
 def fix_file(path: Path, output: Path, _: dict[str, Any]) -> PreparedFile:

@@ -19,9 +19,10 @@ from starlette.routing import Route
 
 from ftkit._text import quote_path
 from ftkit.dashboard.check_results import DATA, MAX_PREPARED_BYTES, Check, PreparedFile, Task
-from ftkit.dashboard.checks import CheckFailure, Pending, get_checks, state_kind
+from ftkit.dashboard.checks import CheckFailure, Pending, state_kind
 from ftkit.dashboard.files_page import find_file
 from ftkit.dashboard.respond import HEADERS, fragment, page, respond
+from ftkit.dashboard.state import get_state
 from ftkit.prepare.convert.column_names import COLUMNS
 from ftkit.prepare.file_formats import convert_command
 from ftkit.prepare.file_formats.base import ReadOptions
@@ -74,14 +75,14 @@ async def show_result(preparation: Preparation, request: Request) -> Response:
     """Return the result, or how far it is."""
     file = await run_in_threadpool(find_file, request)
     if "again" in request.query_params:
-        get_checks(request).forget(_check(preparation, request, file))
+        get_state(request).checks.forget(_check(preparation, request, file))
     return respond(request, "prepare_result", **await _values(preparation, request, file))
 
 
 async def show_data(preparation: Preparation, request: Request) -> Response:
     """Return the examples as JSON Lines, or go to the page before they are made."""
     file = await run_in_threadpool(find_file, request)
-    path = get_checks(request).path(_check(preparation, request, file), DATA)
+    path = get_state(request).checks.path(_check(preparation, request, file), DATA)
     try:
         stat = await run_in_threadpool(path.stat)
     except OSError:
@@ -116,7 +117,7 @@ async def _state(
     if file.bytes > MAX_PREPARED_BYTES:
         command = _command(preparation, file)
         return CheckFailure(f"The file is too large to {preparation.task} here; run: {command}")
-    state = await get_checks(request).state(_check(preparation, request, file))
+    state = await get_state(request).checks.state(_check(preparation, request, file))
     return msgspec.json.decode(state, type=PreparedFile) if isinstance(state, bytes) else state
 
 

@@ -71,13 +71,15 @@ def respond(
 
     Args:
         request: Request that it answers.
-        template: Name of a template in `templates/dashboard/`, without its ending.
+        template: Name of a template in `templates/dashboard/` or else in `templates/`, without its
+            ending.
         scripts: Scripts besides `SCRIPTS`, in the order in which they are loaded.
         styles: Style sheets besides that of all pages.
         status: HTTP status.
         **values: Values for the template. Texts are escaped, and made printable.
     """
-    page = environment().get_template(f"dashboard/{template}.html")
+    names = (f"dashboard/{template}.html", f"{template}.html")
+    page = environment().select_template(names)
     path = request.url.path
     text = page.render(
         here=path,

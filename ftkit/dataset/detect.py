@@ -166,6 +166,10 @@ _COLUMN = re.compile(r'("?)[A-Za-z_][\w .-]{0,40}\1')
 """Name of a column in the header of a table."""
 
 
+_QUOTED = re.compile(rb'".*"', re.DOTALL)
+"""Row of a table with one column, in quotes."""
+
+
 def looks_like_table(readings: Sequence[Reading]) -> str | None:
     """Return the name of the table format if the first lines look like those of a table."""
     header, rows = readings[0].text, readings[1:]
@@ -173,7 +177,7 @@ def looks_like_table(readings: Sequence[Reading]) -> str | None:
         cells = header.split(separator)
         if len(cells) > 1 and all(_COLUMN.fullmatch(cell.strip()) for cell in cells):
             return name
-    quoted = sum(
-        row.raw.strip().startswith(b'"') and row.raw.rstrip().endswith(b'"') for row in rows
-    )
+    if '{"' in header:  # an example with a mistake: a table would double the quote
+        return None
+    quoted = sum(_QUOTED.fullmatch(row.raw.strip()) is not None for row in rows)
     return "CSV with one column" if quoted * 2 > len(rows) else None

@@ -6,7 +6,7 @@ import base64
 import binascii
 import contextlib
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol, TypeGuard
 
@@ -95,6 +95,12 @@ class Verdict(Struct, frozen=True):
 def is_plottable(value: Any) -> TypeGuard[float]:
     """Return True for a number below `MAX_VALUE`. Losses of a diverging training are not."""
     return isinstance(value, (int, float)) and -MAX_VALUE < value < MAX_VALUE
+
+
+def total_steps(event: Mapping[str, Any]) -> int:
+    """Return the number of steps of the training that the data of an event has, or 0."""
+    total = event.get("total_steps")
+    return int(total) if is_plottable(total) else 0
 
 
 def read_results(content: bytes) -> Metrics:

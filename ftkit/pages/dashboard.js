@@ -4,6 +4,7 @@
    ftkit.request(method, path, body, signal)   the response; fails with the message of the API, or
                                     with that of the browser once the `AbortSignal` is aborted
    ftkit.say(text, tone)            shows a message, such as an error ("error")
+   ftkit.errorBox(text)             an element with an error, as templates have it
    data-action="METHOD PATH"        a button that requests this from the API; with data-confirm="TEXT",
                                     after a confirmation; then the page at data-next is shown, or
                                     the element in data-refresh (a selector) gets the event "refresh" */
@@ -16,6 +17,15 @@ const ftkit = (() => {
   const say = (text, tone = '') => {
     message.textContent = text;
     message.dataset.tone = tone;
+  };
+
+  const errorBox = text => {
+    const box = document.createElement('div'), line = document.createElement('p');
+    box.className = 'verdict error';
+    line.className = 'headline';
+    line.textContent = text;
+    box.append(line);
+    return box;
   };
 
   const logIn = () => location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
@@ -71,10 +81,15 @@ const ftkit = (() => {
     if (button) act(button);
   });
 
-  /* Parts that update themselves do not while the page is hidden, and say so if they cannot. */
+  /* Parts that update themselves do not while the page is hidden, but at once when it is shown again.
+     They say so if they cannot. */
   let isStale = false;
   document.addEventListener('htmx:before:request', event => {
     if (document.hidden && event.detail.ctx.sourceEvent?.type === 'every' && !event.detail.ctx.sourceElement.matches('[data-while-hidden]')) event.preventDefault();
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return;
+    for (const part of document.querySelectorAll('[hx-trigger*=every]')) part.dispatchEvent(new Event('refresh'));
   });
   const sayStale = reason => {
     isStale = true;
@@ -91,5 +106,5 @@ const ftkit = (() => {
     isStale = false;
   });
 
-  return { api, logIn, request, say };
+  return { api, errorBox, logIn, request, say };
 })();

@@ -1,10 +1,10 @@
 /* The page of a job: a chart of each metric, live while the job runs.
 
    data-charts="URL"   the element for the charts; the URL has them as JSON: version, charts, and
-                       isOver if they will not change. Without one, #charts-data has the charts. */
+                       isOver if they will not change. Without one, #charts-data has the charts
+   data-seconds="N"    seconds between requests for this URL */
 'use strict';
 (() => {
-  const SECONDS = 2;
   const root = document.querySelector('[data-charts]');
   const shown = new Map();
 
@@ -35,8 +35,16 @@
       if (response.status === 404 || response.redirected) return;
       if (response.status === 200) ({ version: next, isOver } = await read(response));
     } catch { /* the service does not answer, perhaps for a moment */ }
-    if (!isOver) setTimeout(() => poll(url, next), SECONDS * 1000);
+    if (isOver) return;
+    await pause(Number(root.dataset.seconds));
+    poll(url, next);
   };
+
+  /* Resolves after some seconds, and not before the page is shown. */
+  const pause = seconds => new Promise(resolve => setTimeout(() => {
+    if (document.hidden) document.addEventListener('visibilitychange', resolve, { once: true });
+    else resolve();
+  }, seconds * 1000));
 
   const read = async response => {
     const answer = await response.json();

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit._atomic import atomic_replace
-from ftkit._text import format_minute, money, plural, printable, ranges
+from ftkit._text import format_minute, format_size, money, plural, printable, ranges
 from ftkit._version import __version__
 from ftkit.errors import FileError, os_error_message
 
@@ -124,6 +124,7 @@ def environment() -> Environment:
         "money": money,
         "plural": plural,
         "ranges": ranges,
+        "size": format_size,
         "value": _value,
     }
     return templates

@@ -199,7 +199,7 @@
         const html = await response.text();
         if (name === this.name) this.about.innerHTML = html;  // the service has escaped all texts
       } catch (error) {
-        if (name === this.name) this.about.replaceChildren(element('p', 'note error', error.message));
+        if (name === this.name) this.about.replaceChildren(ftkit.errorBox(error.message));
       }
     }
 
@@ -227,7 +227,8 @@
       } catch (error) {
         isKept = signal.aborted && answer.text !== '';
         outcome = signal.aborted ? 'stopped' : 'failed';
-        answer.note(signal.aborted ? 'Stopped.' : error.message, signal.aborted ? 'warning' : 'error');
+        if (signal.aborted) answer.note('Stopped.', 'warning');
+        else answer.notes.append(ftkit.errorBox(error.message));
         if (!answer.weights) answer.label.textContent = 'no answer';
         if (!isKept) answer.note('The conversation with this model goes on without this question.');
       }

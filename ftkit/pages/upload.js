@@ -36,14 +36,12 @@
     bar.hidden = false;
     bar.value = 0;
     status.textContent = `Uploading ${name}…`;
-    status.classList.remove('error');
     try {
       return await send(content, name, purpose, share => { bar.value = share; });
     } catch (error) {
       bar.hidden = true;
       button.disabled = false;
-      status.textContent = error.message;
-      status.classList.add('error');
+      status.replaceChildren(ftkit.errorBox(error.message));
       return null;
     }
   };

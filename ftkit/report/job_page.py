@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit._text import format_duration, format_minute, format_time, plural
+from ftkit._text import format_duration, format_minute, format_size, format_time, plural
 from ftkit.client.resources import Checkpoint, Event, Job
 from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, MetricSeries, Verdict, assess
 from ftkit.pages.page import CHART_STYLE, CHARTS, LISTS, render_page
@@ -288,7 +288,7 @@ def _text(value: Any) -> str:
 
 def _data_rows(details: JobDetails) -> Iterator[dict[str, str]]:
     for file in details.files:
-        facts = [f"{file.size:,} bytes"] if file.size is not None else []
+        facts = [format_size(file.size)] if file.size is not None else []
         if file.kind == "training" and details.examples:
             facts = [plural(details.examples, "example"), f"{details.format} format", *facts]
         yield {

@@ -171,6 +171,9 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.service, app.state.authenticator = service, authenticator
     app.state.pages = settings.pages
+    if settings.pages:
+        needs_keys = authenticator.needs_keys
+        app.state.page_state = settings.pages.create_state(folder, database, needs_keys)
     # Not one of Starlette's middlewares, which unexpected errors bypass.
     identified = RequestIdMiddleware(app)
     if not settings.log_requests:

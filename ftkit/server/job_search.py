@@ -26,9 +26,6 @@ STATUS_GROUPS: dict[str, tuple[JobStatus, ...]] = {
 MAX_SCANNED = 200
 """Maximum number of events of a job that are read for a value of its last step."""
 
-MAX_MODELS = 200
-"""Maximum number of base models to choose from."""
-
 MAX_MODEL_LENGTH = 500
 """Maximum number of characters of the name of a base model to choose."""
 
@@ -136,8 +133,8 @@ def count_jobs(database: Database, tenant: str, query: JobQuery) -> dict[str, in
     return dict(database.rows(statement, values | {"tenant": tenant}))
 
 
-def list_models(database: Database, tenant: str) -> list[str]:
-    """Return the base models of a tenant's jobs."""
+def list_models(database: Database, tenant: str, limit: int) -> list[str]:
+    """Return the base models of a tenant's jobs, in alphabetical order, at most `limit`."""
     statement = (
         "SELECT DISTINCT json_extract(shown, '$.model') AS model FROM things"
         " WHERE kind = 'job' AND tenant = :tenant AND parent = ''"
@@ -145,5 +142,5 @@ def list_models(database: Database, tenant: str) -> list[str]:
         " ORDER BY model LIMIT :limit"
     )
     values: dict[str, str | int] = {"tenant": tenant}
-    values |= {"length": MAX_MODEL_LENGTH, "limit": MAX_MODELS}
+    values |= {"length": MAX_MODEL_LENGTH, "limit": limit}
     return [row[0] for row in database.rows(statement, values)]

@@ -51,9 +51,7 @@ def running_job(stored: JobStore) -> str:
     id = stored.add_job(status="running")
     stored.add_message(id, f"Created fine-tuning job: {id}")
     stored.add_message(id, "Files validated, moving job to queued state")
-    message = (
-        "2 examples of the training file exceed 128 tokens (lines 3, 9): 40 trained tokens are cut"
-    )
+    message = "2 examples of the training file exceed 128 tokens (lines 3, 9): 40 trained tokens are truncated"
     stored.add_message(id, message, "warn", key="cut training")
     stored.add_message(id, "Fine-tuning job started")
     stored.add_steps(id, 1, 45, 80, mean_token_accuracy=0.1)

@@ -70,7 +70,7 @@ def badges(page: Page) -> list[str]:
 
 
 def notes(page: Page) -> list[str]:
-    return answers(page).locator(".note").all_text_contents()
+    return answers(page).locator(".note, .verdict").all_text_contents()
 
 
 def sent_bodies(page: Page) -> list[Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ftkit.dashboard.respond import UPDATE_SECONDS
+from support.job_store import JobStore
 from support.local_server import LocalServer
 
 if TYPE_CHECKING:
@@ -54,3 +56,28 @@ def test_a_page_goes_on_after_a_restart_of_the_service(page: Page, tmp_path: Pat
         port = int(service.url.removesuffix("/v1").rpartition(":")[2])
         with LocalServer(service.folder, port=port):
             wait_until_current(page)
+
+
+SET_HIDDEN = """value => {
+  Object.defineProperty(document, 'hidden', { value, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+def test_a_hidden_page_requests_nothing_until_it_is_shown(page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    requests: list[str] = []
+    with JobStore(folder) as stored, LocalServer(folder, max_jobs=0) as service:
+        id = stored.add_job(status="queued")
+        stored.add_steps(id, 1, 10, 80)
+        page.goto(service.url.removesuffix("/v1") + f"/jobs/{id}")
+        page.locator("canvas").first.wait_for()
+        page.evaluate(SET_HIDDEN, True)
+        page.wait_for_timeout(300)
+        page.on("request", lambda request: requests.append(request.url))
+        page.wait_for_timeout(2_000 * UPDATE_SECONDS + 500)
+        assert requests == []
+        soon = 500 * UPDATE_SECONDS
+        with page.expect_request(f"**/{id}/metrics*", timeout=soon):  # noqa: SIM117
+            with page.expect_request(f"**/{id}/live*", timeout=soon):
+                page.evaluate(SET_HIDDEN, False)

@@ -106,6 +106,21 @@ def test_only_a_few_processes_run_at_a_time(place: Place) -> None:
     run(start())
 
 
+def test_a_check_waits_only_for_checks_that_run(place: Place) -> None:
+    async def start() -> None:
+        numbers = range(checks_module.MAX_RUNNING + 1)
+        found = [place.check(CITY_DATA, number=number) for number in numbers]
+        states = [await place.checks.state(check) for check in found]
+        assert [state.is_running for state in states if isinstance(state, CheckProgress)] == [
+            *[True] * checks_module.MAX_RUNNING,
+            False,
+        ]
+        for check in found:
+            assert isinstance(await place.settle(check), bytes)
+
+    run(start())
+
+
 def test_a_tenant_cannot_fill_the_queue(place: Place) -> None:
     async def start() -> None:
         for number in range(checks_module.MAX_PENDING_OF_TENANT + 5):

@@ -140,7 +140,7 @@ def test_adding_up_sizes_ends_in_time(
 ) -> None:
     monkeypatch.setattr(machine, "MEASURING_SECONDS", -1.0)
     Folder(tmp_path).keep_bytes(b"x")
-    assert "at least 1 bytes" in browser.get("/devices/sizes").text
+    assert "at least 1 byte" in browser.get("/devices/sizes").text
 
 
 def test_a_reading_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

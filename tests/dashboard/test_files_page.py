@@ -19,7 +19,9 @@ BROKEN = CITY_DATA + b'{"messages": [{"role": "user", "content": "x"},],}\n'
 
 def test_a_file_is_checked_and_leads_to_a_job(browser_client: httpx.Client) -> None:
     id = upload(browser_client, CITY_DATA)
+    first = browser_client.get(f"/files/{id}").text
     page = settled(browser_client, f"/files/{id}")
+    assert "Waiting for other checks" not in first
     assert "Ready to train" in page or "All clear" in page
     assert f'href="/new?file={id}"' in page
     assert "<dt>examples</dt><dd>12<" in page
@@ -147,6 +149,15 @@ def test_a_file_that_does_not_exist_is_not_found(path: str, browser_client: http
     response = browser_client.get(f"/files/file-other{path}")
     assert response.status_code == 404
     assert "No such File object: file-other" in response.text
+
+
+def test_sizes_have_a_unit_and_the_exact_number_of_bytes(browser_client: httpx.Client) -> None:
+    id = upload(browser_client, b"x" * 2_500_000, "large.csv", "user_data")
+    size = '<span title="2,500,000 bytes">2.4 MiB</span>'
+    for path in ("/files", f"/files/{id}", f"/files/{id}/convert"):
+        assert size in browser_client.get(path).text, path
+    training = upload(browser_client, CITY_DATA, "size.jsonl")
+    assert ">size.jsonl (1.2 KiB, " in browser_client.get(f"/new?file={training}").text
 
 
 def test_the_list_has_pages(browser_client: httpx.Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ftkit.dashboard.job_metrics import MAX_JOBS, JobMetrics, MetricsCache
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.objects import EventObject, JobObject
 from support.browser import HOSTILE_TEXTS, TagCollector
+from support.dashboard import POLLED
 from support.job_store import JobStore
 
 
@@ -64,7 +66,7 @@ def test_a_running_job_shows_its_progress_and_is_updated(
     ):
         assert expected in text, expected
     assert f'hx-get="/jobs/{id}/live"' in page
-    assert 'hx-trigger="every 2s, refresh"' in page
+    assert f'hx-trigger="{POLLED}, refresh"' in page
     live = service.get(f"/jobs/{id}/live").text
     assert live.startswith('<div id="live"')
     stored.add_steps(id, 41, 44, 80)
@@ -93,7 +95,7 @@ def test_the_list_and_the_page_agree_on_the_estimated_end(
 def test_a_job_that_has_ended_is_not_polled(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     page = service.get(f"/jobs/{id}").text
-    assert "every 2s" not in page
+    assert POLLED not in page
     assert 'hx-trigger="refresh"' in page
     assert "Delete this job for good" in page
     assert "Cancel" not in text_of(page)
@@ -109,7 +111,7 @@ def test_hyperparameters_are_shown_as_requested_and_as_used(
     assert "learning rate multiplier 2 2" in text
     assert "peak learning rate 0.001" in text
     assert "LoRA rank 64" in text
-    assert "seed – 7" in text
+    assert "seed unknown 7" in text
 
 
 def test_requested_hyperparameters_survive_their_resolution(
@@ -135,7 +137,7 @@ def test_requested_hyperparameters_survive_their_resolution(
 def test_what_was_cut_is_shown_with_the_data(service: TestClient, stored: JobStore) -> None:
     id = stored.add_job()
     message = "2 examples of the training file exceed 128 tokens (lines 3, 9)"
-    assert "No example is cut." in service.get(f"/jobs/{id}").text
+    assert "No example is truncated." in service.get(f"/jobs/{id}").text
     stored.add_message(id, message, "warn", key="cut training")
     page = service.get(f"/jobs/{id}").text
     data = text_of("<main" + page.partition('<section id="data">')[2].partition("</section>")[0])
@@ -154,7 +156,7 @@ def test_messages_are_paged_and_metrics_are_shown_on_request(
     while path:
         page = service.get(path).text
         seen += re.findall(r"message number (\d+)", page)
-        older = re.search(r'href="([^"]*)">Older<', page)
+        older = re.search(r'href="([^"]*)">Next<', page)
         path = older[1].replace("&amp;", "&") if older else ""
     assert seen == [str(number) for number in range(69, -1, -1)]
     every = service.get(f"/jobs/{id}?events=all").text
@@ -294,6 +296,18 @@ def test_metrics_are_read_once(stored: JobStore) -> None:
         stored.database.remove(EventObject, event.id) if event.id != metrics.version else None
     metrics.update(stored.database, job)
     assert metrics.series(["train_loss"]) == first
+
+
+def test_two_services_in_a_process_share_no_metrics(tmp_path: Path) -> None:
+    charts = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        app = create_app(ServerSettings(folder, pages=DASHBOARD))
+        with JobStore(folder) as jobs, closing(TestClient(app, "http://127.0.0.1")) as client:
+            id = jobs.add_job(id="ftjob-same", status="running")
+            jobs.add_steps(id, 1, number, 80)
+            charts.append(client.get(f"/jobs/{id}/metrics").json()["charts"][0]["series"][0]["x"])
+    assert charts == [[1], [1, 2]]
 
 
 def test_the_cache_of_metrics_is_bounded(stored: JobStore) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from ftkit.dashboard import choices
 from ftkit.dashboard.app import DASHBOARD
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.database import Database
@@ -18,6 +19,7 @@ from ftkit.server.job_progress import MAX_EVENTS, SAMPLES, read_progress
 from ftkit.server.job_search import JobQuery, find_jobs
 from ftkit.server.objects import EventObject, JobError, now
 from support.browser import HOSTILE_TEXTS, TagCollector
+from support.dashboard import POLLED
 from support.listed_jobs import copy_events, store_job, store_losses
 
 SECONDS = 0.3
@@ -162,7 +164,7 @@ def test_the_page_requests_its_list_again(browser: TestClient, database: Databas
     assert part.headers["cache-control"] == "no-store"
     store_job(database, status="paused")
     part = browser.get("/?sort=created", headers=PART)
-    assert 'hx-trigger="every 2s, refresh"' in part.text
+    assert f'hx-trigger="{POLLED}, refresh"' in part.text
     assert job.id in part.text
     assert "<html" not in part.text
 
@@ -191,6 +193,20 @@ def test_no_more_jobs_are_compared_than_the_charts_have_colours(browser: TestCli
     response = browser.get(f"/jobs?{'&'.join(ids)}")
     assert response.status_code == 400
     assert "At most 6 jobs can be compared, not 7." in response.text
+
+
+def test_the_list_of_models_has_a_limit(
+    browser: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "MAX_CHOICES", 2)
+    for model in ("a", "b"):
+        store_job(database, model=model)
+    assert "The list has" not in browser.get("/").text
+    store_job(database, model="model-c")
+    page = browser.get("/").text
+    assert "The list has 2 models. Type the name of another one into the search." in page
+    assert '<option value="model-c"' not in page
+    assert names(browser.get("/?q=model-c").text) == ["data.jsonl"]
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)

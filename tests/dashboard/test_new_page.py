@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
-from support.dashboard import settled, upload
+from ftkit.dashboard import choices
+from ftkit.server.auth import Authenticator
+from support.dashboard import KEY, settled, upload
 from support.local_server import LocalServer, wait_for_job
 from support.training import CITY_DATA, city_example, encode_jsonl
+from support.tuned_models import add_tuned_model
 
 PREFERENCES = encode_jsonl(
     [
@@ -138,10 +143,34 @@ def test_a_failed_check_of_the_training_file_can_be_repeated(
 @pytest.mark.training
 def test_a_base_model_that_cannot_be_loaded_is_named(browser_client: httpx.Client) -> None:
     file = upload(browser_client, CITY_DATA)
-    page = plan(browser_client, file, hub="nobody/nothing")
+    page = plan(browser_client, file, other="nobody/nothing")
     assert "the base model nobody/nothing cannot be loaded" in page
     assert "Try again" in page
     assert "data-create disabled" in page
+
+
+def test_lists_have_limits_and_say_what_to_do(
+    service: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "MAX_CHOICES", 4)
+    service.headers["authorization"] = f"Bearer {KEY}"
+    tenant = Authenticator((KEY,), ()).tenant_of_key(KEY)
+    models = [add_tuned_model(tmp_path, tenant)[0] for _ in range(2)]  # two of each job
+    files = [upload(service, b"%d\n" % number) for number in range(4)]
+    page = service.get("/new").text
+    assert "The list" not in page
+    assert 'name="other"' not in page
+    models.append(add_tuned_model(tmp_path, tenant)[0])
+    files.append(upload(service, b"4\n"))
+    page = service.get("/new").text
+    assert "The lists have the newest 4 files." in page
+    assert "The list has the newest 4 fine-tuned models. Type the name of an older one." in page
+    assert files[0] not in page
+    assert models[0] not in page
+    assert 'name="other"' in page
+    page = service.get("/new", params={"file": files[0], "model": models[0]}).text
+    for value in (files[0], models[0]):
+        assert f'<option value="{value}" selected>' in page
 
 
 def test_the_first_visit_asks_for_a_file(browser_client: httpx.Client) -> None:

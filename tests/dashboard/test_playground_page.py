@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from ftkit.dashboard import playground_page
+from ftkit.dashboard import choices
 from ftkit.dashboard.app import DASHBOARD
 from ftkit.server.app import ServerSettings, create_app
 from ftkit.server.auth import LOCAL_TENANT
@@ -125,7 +125,7 @@ def test_hostile_names_stay_text(text: str, browser: TestClient, tmp_path: Path)
 def test_the_list_has_a_limit(
     browser: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playground_page, "MAX_MODELS", 2)
+    monkeypatch.setattr(choices, "MAX_CHOICES", 2)
     older, _ = add_tuned_model(tmp_path, LOCAL_TENANT)
     add_tuned_model(tmp_path, LOCAL_TENANT)
     page = browser.get("/playground").text

@@ -50,9 +50,19 @@ def test_other_columns_are_chosen(browser_client: httpx.Client) -> None:
     ("content", "name", "line"),
     [
         (b"%PDF-1.7 ...", "paper.pdf", "PDF"),
-        (b"question,answer\n", "empty.csv", "No row became an example"),
+        (b"question,answer\n", "head.csv", "only the names of the columns, and no rows. Add rows"),
+        (
+            b"text\n",
+            "text.xlsx",
+            "has the suffix .xlsx, but not the format Excel workbook (XLSX); save it",
+        ),
+        (
+            b"x\n",
+            "text.parquet",
+            "The file has the suffix .parquet, but not the format Parquet; save it",
+        ),
         (b"question,answer\ncaf\xe9,x\n", "latin.csv", "The text is not UTF-8"),
-        (b"PK\x03\x04garbage", "broken.xlsx", "the file"),
+        (b"PK\x03\x04garbage", "broken.xlsx", "The file"),
     ],
 )
 def test_a_file_without_examples_is_explained_in_a_line(
@@ -67,7 +77,7 @@ def test_a_file_without_examples_is_explained_in_a_line(
 
 def test_a_column_that_does_not_exist_is_refused(browser_client: httpx.Client) -> None:
     _, page = convert(browser_client, TABLE, "faq.csv", "user=Frage&assistant=Text")
-    assert "no column" in page
+    assert "No column" in page
     assert "<option" in page
 
 

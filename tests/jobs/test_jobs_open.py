@@ -40,7 +40,7 @@ def check_contents(page: str) -> None:
         "trained tokens 1,000,000",
         "cost about $3.00 $3.00 per million tokens",
         "duration 10 min",
-        "epochs – 3",
+        "epochs unknown 3",
         "metadata team é|<b>".replace("<", "&lt;").replace(">", "&gt;"),
         "train.jsonl",
         "Step 3",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ftkit import FileError, validate
@@ -583,6 +583,18 @@ def test_fixing_is_idempotent_and_adds_no_finding(
         assert after.counts.keys() <= allowed | before.counts.keys()
 
 
+def test_a_wrong_byte_makes_no_table_of_json_lines(tmp_path: Path) -> None:
+    source = tmp_path / "data.jsonl"
+    row = json.dumps({"messages": [{"role": "user", "content": ""}]}).encode()
+    for rest in (b'"', b'"text"\n"text"\n'):
+        source.write_bytes(b"\xe9" + row + b"\n" + rest)
+        prepared = fix(source, format="chat")
+        assert prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
+        assert prepared.audit.is_balanced
+        entry = prepared.audit.entries[0]
+        assert (entry.origin.line, entry.effect) == (1, "rejected")
+
+
 PIECES = (
     b"\r",
     b"\xe9",
@@ -603,6 +615,9 @@ PIECES = (
     st.lists(st.tuples(st.integers(0, 300), st.sampled_from(PIECES)), max_size=6),
     st.sampled_from([b"\n", b"\r\n", b"\r"]),
     st.booleans(),
+)
+@example(
+    [{"messages": [{"role": "user", "content": ""}]}], [(0, b"\xe9"), (49, b'"')], b"\n", False
 )
 def test_lines_that_the_report_does_not_name_stay_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory,

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 from starlette.testclient import TestClient
 
-POLLED = "every 2s"
+from ftkit.dashboard.respond import UPDATE_SECONDS
+
+POLLED = f"every {UPDATE_SECONDS}s"
 """Mark of a part of a page that is not final."""
 
 

@@ -215,4 +215,17 @@ def detect_file(source: Source) -> FileFormat:
             raise FileError(f"{source.path} is {title}; {advice}")
     if os.path.isdir(source.path):
         raise FileError(f"{source.path} is a folder, but no export that ftkit reads; name a file")
+    if not beginning.lstrip().startswith((b"{", b"[")):
+        _check_suffix(path, source.path)
     return JSONL
+
+
+def _check_suffix(path: str, name: str) -> None:
+    """Raise an error if the suffix of a file promises a binary format, which it does not have."""
+    for format in file_formats().values():
+        for suffix in format.suffixes:
+            if path.lower().endswith(suffix):
+                raise FileError(
+                    f"{name} has the suffix {suffix}, but not the format {format.title}; save it"
+                    " in that format, or name it by its content, such as .csv or .jsonl"
+                )

@@ -275,6 +275,7 @@ FORMATS = (
     FileFormat(
         name="parquet",
         title="Parquet",
+        suffixes=(".parquet",),
         is_table=True,
         read=read_parquet,
         recognizes=lambda path, beginning: beginning.startswith(b"PAR1"),
@@ -285,6 +286,7 @@ FORMATS = (
     FileFormat(
         name="arrow",
         title="Arrow or Feather",
+        suffixes=(".arrow", ".feather"),
         is_table=True,
         read=read_arrow,
         recognizes=lambda path, beginning: beginning.startswith((b"ARROW1", STREAM)),

@@ -77,6 +77,8 @@ class FileFormat(Struct, frozen=True, kw_only=True):
     """Return True for the path and the beginning of a file that is certainly in this format."""
     priority: int = 2
     """The formats with the lowest number are tried first."""
+    suffixes: tuple[str, ...] = ()
+    """Suffixes of the names of files that are certainly meant to be in this binary format."""
     is_table: bool = False
     """True if the keys of its rows are the columns of a table."""
     options: tuple[str, ...] = ()

@@ -326,6 +326,7 @@ FORMATS = (
             beginning.startswith(b"PK\x03\x04") and is_workbook(path)
         ),
         priority=0,
+        suffixes=(".xlsx",),
         options=("sheet",),
         layout=(
             "A sheet whose first filled row names the columns. All cells become text: `7` for 7 "

@@ -46,7 +46,8 @@ class EncodedFile(Struct):
         parts = [
             f"{plural(len(self.cut_lines), 'example')} of the {name} file exceed"
             f"{'s' if len(self.cut_lines) == 1 else ''} {max_tokens:,} tokens"
-            f" (lines {ranges(self.cut_lines)}): {plural(self.cut_tokens, 'trained token')} are cut"
+            f" (lines {ranges(self.cut_lines)}):"
+            f" {plural(self.cut_tokens, 'trained token')} are truncated"
         ]
         if self.dropped:
             parts.append(f"{plural(self.dropped, 'sequence')} with nothing to learn are left out")

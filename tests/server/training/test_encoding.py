@@ -83,7 +83,7 @@ def test_truncation_is_counted_by_line_and_token(tokenizer: Any, write: Write) -
     assert [len(sequence.input_ids) for sequence in file.encoded] == [20, 10]
     assert (file.cut_lines, file.cut_tokens, file.dropped) == ([1, 2], 41, 1)
     assert file.truncation_message("training", 20) == (
-        "2 examples of the training file exceed 20 tokens (lines 1-2): 41 trained tokens are cut,"
+        "2 examples of the training file exceed 20 tokens (lines 1-2): 41 trained tokens are truncated,"
         " and 1 sequence with nothing to learn are left out"
     )
 
