@@ -26,9 +26,10 @@ from compare import HERE, MIB, data_file, describe_machine, run, say
 from ftkit.catalog import find_limits
 from ftkit.dataset.reader import Shard, split
 from ftkit.rules import RULES, ScanPlan, choose_rules
+from ftkit.rules.fingerprints import LocalFingerprints
 from ftkit.rules.nodes import Dataset
 from ftkit.summary import Summary
-from ftkit.validation.engines import engine_map
+from ftkit.validation.engines import open_engine
 from ftkit.validation.ray_cluster import MAX_JOINED, ray_cluster
 from ftkit.validation.scan import Map, scan, summarize
 
@@ -97,18 +98,18 @@ def measure_nodes(file: str, repeat: int) -> float:
     print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
     print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
-        with engine_map(workers, [os.path.getsize(file)]) as map_:
-            seconds = best(repeat, partial(summarize, split(file), plan(), map_))
+        with open_engine(workers, [os.path.getsize(file)]) as engine:
+            seconds = best(repeat, partial(summarize, split(file), plan(), engine.map))
         print(f"| none: {workers} local processes | | {seconds:.2f} | | |", flush=True)
     overheads = []
     for number in NODES:
         say(f"{number} nodes")
         with ray_nodes(number) as nodes:
             start = time.perf_counter()
-            with ray_cluster(nodes.address) as map_:
+            with ray_cluster(nodes.address) as engine:
                 connected = time.perf_counter() - start
-                seconds = best(repeat, partial(summarize, split(file), plan(), map_))
-                wall, cpu = measure_tasks(map_, file, repeat)
+                seconds = best(repeat, partial(summarize, split(file), plan(), engine.map))
+                wall, cpu = measure_tasks(engine.map, file, repeat)
         overheads.append(cpu)
         print(
             f"| {number} | {connected:.1f} | {seconds:.2f} | {1000 * wall:.2f} | {1000 * cpu:.2f} |",
@@ -175,7 +176,8 @@ def measure_rules(examples: int) -> tuple[float, float]:
     tenth = examples // 10
     records[-tenth:, 1:] = records[:tenth, 1:]
     records[-2 * tenth : -tenth, 1] = records[tenth : 2 * tenth, 1]
-    dataset = Dataset(Summary(lines=examples, examples=examples, fingerprints=records.tobytes()))
+    summary = Summary(lines=examples, examples=examples)
+    dataset = Dataset(summary, LocalFingerprints(records.tobytes()))
     del records
     start = time.process_time()
     for name in RULE_NAMES:

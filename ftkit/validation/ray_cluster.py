@@ -37,7 +37,7 @@ from ftkit.validation.ray_messages import (
     Submit,
 )
 from ftkit.validation.ray_tasks import FileDigest, Task, digest_file
-from ftkit.validation.scan import Map, PlannedScan, Progress
+from ftkit.validation.scan import Engine, PlannedScan, Progress
 
 CONNECT_SECONDS = 60.0
 """Seconds in which the cluster must be connected, and its nodes checked."""
@@ -67,8 +67,8 @@ WINDOW = 4
 @contextmanager
 def ray_cluster(
     address: str, limit: int | None = None, progress: Progress | None = None
-) -> Iterator[Map]:
-    """Yield a `map` over the nodes of a cluster.
+) -> Iterator[Engine]:
+    """Yield an engine that scans on the nodes of a cluster.
 
     Args:
         address: Address of the cluster as Ray takes it, such as `auto` or `10.0.0.1:6379`.
@@ -86,7 +86,7 @@ def ray_cluster(
     cluster = Cluster(address, limit, progress)
     try:
         cluster.connect()
-        yield cluster.map
+        yield Engine(cluster.map)
     finally:
         cluster.close()
 

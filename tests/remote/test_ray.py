@@ -206,13 +206,13 @@ def test_summaries_are_equal_whatever_the_shards_and_windows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cases = random.Random(1)
-    with ray_cluster(nodes.address) as map_:
+    with ray_cluster(nodes.address) as engine:
         for _ in range(6):
             monkeypatch.setattr(module, "WINDOW", cases.choice([1, 2, 8]))
             monkeypatch.setattr(module, "RUNNING_PER_PROCESSOR", cases.choice([0, 1, 4]))
             monkeypatch.setattr(module, "TASKS_PER_PROCESSOR", cases.choice([1, 3, 100]))
             shards = split(large_file, cases.choice([1 << 20, 3_000_017, 16 << 20, 1 << 30]))
-            assert summarize(shards, plan, map_) == expected
+            assert summarize(shards, plan, engine.map) == expected
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
@@ -226,14 +226,14 @@ def test_summaries_are_equal_while_workers_and_nodes_are_killed(
 ) -> None:
     monkeypatch.setattr(module, "MAX_JOINED", 1)
     cases = random.Random(kills)
-    with ray_cluster(nodes.address) as map_:
-        summarize(split(large_file), plan, map_)
+    with ray_cluster(nodes.address) as engine:
+        summarize(split(large_file), plan, engine.map)
         for number in range(kills):
             kill = threading.Thread(target=kill_one, args=(nodes, cases, number % 2 == 0))
             kill.start()
             try:
                 shards = split(large_file, cases.choice([1 << 20, 4 << 20]))
-                assert summarize(shards, plan, map_) == expected
+                assert summarize(shards, plan, engine.map) == expected
             finally:
                 kill.join()
             while len(nodes.nodes) < NODES:
