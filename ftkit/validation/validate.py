@@ -184,7 +184,10 @@ class ScannedFile:
         self.fingerprints = engine.fingerprints(self.summary)
 
     def report(self, validation: ScannedFile | None = None) -> FileReport:
-        """Return the report on the file, compared with its validation file if there is one."""
+        """Return the report on the file, compared with its validation file if there is one.
+
+        The fingerprints are closed, so report on a validation file after its training files.
+        """
         if self.fatal:
             counts = Counter({(self.fatal.rule, self.fatal.severity): 1})
             fixes = {self.fatal.fix: 1} if self.fatal.fix else {}
@@ -215,6 +218,7 @@ class ScannedFile:
             fixable=dict(fixable),
             repeats={**self.summary.repeats, **repeats.repeats()},
         )
+        self.fingerprints.close()
         return _file_report(self.path, self.plan.format, summary, findings, counts)
 
 
