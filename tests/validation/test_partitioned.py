@@ -25,7 +25,7 @@ from ftkit.validation.scan import Engine, PlannedScan
 from ftkit.validation.validate import Purpose, ScannedFile
 from support.property_tests import example_count
 
-PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
+PLAN = ScanPlan(find_limits(), rules=frozenset(RULES), keep=5)
 
 Files = tuple[list[bytes], list[bytes]]
 """Lines of a training file and of its validation file."""
@@ -86,6 +86,13 @@ def lines_of(line: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[bytes]]:
     return st.lists(st.one_of(line, line, line, st.sampled_from([b"", b"oops"])), max_size=60)
 
 
+FEW_ANSWERS = [
+    *(chat_line(number // 3, number % 3) for number in range(12)),
+    *(chat_line(number, number) for number in range(12, 24)),
+]
+"""Examples that share prompts and a few answers, and others with answers of their own."""
+
+
 @st.composite
 def files(draw: st.DrawFn) -> Files:
     """Files with many copies and conflicts, or with few."""
@@ -113,6 +120,7 @@ def reports(folder: Path, files: Files, engine: Engine) -> list[FileReport]:
     st.integers(1, 4),
 )
 @example(([chat_line(n // 4, n) for n in range(40)], [chat_line(3, 13)] * 2), [700], 100, 2)
+@example((FEW_ANSWERS, FEW_ANSWERS), [700], 100, 2)
 @example(([completion_line(n, n) for n in range(9)], [completion_line(1, 1)]), [99, 300], 48, 1)
 @settings(max_examples=example_count(150), deadline=None)
 def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
