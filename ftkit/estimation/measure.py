@@ -103,9 +103,9 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         applies_rules=False,
     )
     source = open_source(file, "file")
-    with open_engine(workers, sizes_of([source]), progress, engine) as scanner:
+    with open_engine(workers, sizes_of([source]), progress, engine) as scan_engine:
         plan = _with_format(plan, source.head(), format)
-        return Measured(source.path, plan.format, summarize(source.parts(), plan, scanner.map))
+        return Measured(source.path, plan.format, summarize(source.parts(), plan, scan_engine.map))
 
 
 def _with_format(plan: ScanPlan, head: Head, requested: str | None) -> ScanPlan:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     """Numpy record array with the columns line, prompt and answer, in file order."""
 
     Pairs = np.ndarray[Any, Any]
-    """Array of two columns: the line of an example, and that of an example it is compared with."""
+    """Array of two columns of `<u8`: lines of examples, and the lines these are compared with."""
 
 LinePairs = Iterable[tuple[int, int]]
 """Pairs of lines in file order: of an example, and of the first one that it is compared with."""
@@ -250,4 +250,5 @@ def _pairs(one: Records, indices: Any, two: Records, other_indices: Any) -> Pair
     """Return the lines of some records, and those of as many other records."""
     import numpy as np
 
-    return np.column_stack((one["line"][indices], two["line"][other_indices]))
+    pairs = np.column_stack((one["line"][indices], two["line"][other_indices]))
+    return pairs.astype("<u8", copy=False)

@@ -253,14 +253,14 @@ def run_on_node(
     if own != list(versions):
         advice = f"install {versions[0]} on all nodes"
         text = f"node {node} has {' and '.join(own)}, this machine {' and '.join(versions)}"
-        result: Any = f"{text}; {advice}"
+        results: Any = f"{text}; {advice}"
     elif task is None:
-        result = None
+        return None
     else:
-        result, *outputs = run_task(task, node, inputs)
-        if outputs:
-            return [result, *outputs]
-    return [result] * (output_count + 1) if output_count else result
+        results = run_task(task, node, inputs)
+    if not isinstance(results, list):  # an error
+        results = [results] * (output_count + 1)
+    return results if output_count else results[0]
 
 
 if __name__ == "__main__":

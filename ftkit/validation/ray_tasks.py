@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -71,7 +70,11 @@ def digest_file(path: str) -> FileDigest:
     return FileDigest(size, sha256.digest())
 
 
-def run_task(data: bytes, node: str, inputs: Sequence[Any] = ()) -> list[Any]:
+Error = Failure | str
+"""Error of a task. It is text if the node has other versions of ftkit or Python."""
+
+
+def run_task(data: bytes, node: str, inputs: Sequence[bytes | Error] = ()) -> list[bytes] | Error:
     """Run a task.
 
     Args:
@@ -80,18 +83,17 @@ def run_task(data: bytes, node: str, inputs: Sequence[Any] = ()) -> list[Any]:
         inputs: Outputs of other tasks, or their errors.
 
     Returns:
-        The result and the outputs; or only the error of the file, the node or an input.
+        The result and the outputs; or the error of the file, the node or an input.
     """
-    for error in inputs:
-        if not isinstance(error, bytes):
-            return [error]
+    outputs = []
+    for output in inputs:
+        if not isinstance(output, bytes):
+            return output
+        outputs.append(unpadded(output))
     task: Task = msgspec.msgpack.decode(data, type=Task)
-    if isinstance(task, ScanShard):
-        outcome = _scan(task, node)
-        if isinstance(outcome, Failure):
-            return [outcome]
-    else:
-        outcome = task([unpadded(data) for data in inputs])
+    outcome = _scan(task, node) if isinstance(task, ScanShard) else task(outputs)
+    if isinstance(outcome, Failure):
+        return outcome
     return [outcome.result, *map(padded, outcome.outputs)]
 
 

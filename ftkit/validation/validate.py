@@ -114,10 +114,11 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     if validation_file is not None:
         second = open_source(validation_file, "validation_file")
     sizes = sizes_of([*sources, *([second] if second else [])])
-    with open_engine(workers, sizes, progress, engine) as scanner:
-        validation = ScannedFile(second, plan, "validation", scanner) if second else None
+    with open_engine(workers, sizes, progress, engine) as scan_engine:
+        validation = ScannedFile(second, plan, "validation", scan_engine) if second else None
         reports = [
-            ScannedFile(source, plan, "training", scanner).report(validation) for source in sources
+            ScannedFile(source, plan, "training", scan_engine).report(validation)
+            for source in sources
         ]
         if validation:
             reports.append(validation.report())

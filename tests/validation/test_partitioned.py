@@ -20,7 +20,6 @@ from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import FileReport, Summary
 from ftkit.validation import partitioned
 from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
-from ftkit.validation.ray_tasks import MIN_OUTPUT_BYTES, padded, unpadded
 from ftkit.validation.scan import Engine, PlannedScan
 from ftkit.validation.validate import Purpose, ScannedFile
 from support.property_tests import example_count
@@ -135,15 +134,3 @@ def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
         expected = reports(Path(folder), files, Engine(map))
         assert reports(Path(folder), files, Engine(nodes.map, nodes.fingerprints)) == expected
     assert nodes.outputs == {}
-
-
-@given(st.binary(max_size=100))
-def test_outputs_are_too_long_for_the_driver_and_come_back_as_they_were(output: bytes) -> None:
-    data = padded(output)
-    assert unpadded(data) == output
-    assert len(data) == (MIN_OUTPUT_BYTES if output else 0)
-
-
-def test_an_output_that_is_long_enough_grows_by_its_length_only() -> None:
-    output = bytes(range(256)) * 1000
-    assert (len(padded(output)), unpadded(padded(output))) == (len(output) + 8, output)
