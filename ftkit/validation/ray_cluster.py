@@ -148,7 +148,7 @@ class Cluster:
         self._last_heartbeat: float | None = None
         self._submitted = 0
         self._running: dict[int, Shard | None] = {}
-        self._results_by_number: dict[int, bytes] = {}
+        self._received: dict[int, bytes] = {}
 
     def connect(self) -> None:
         """Connect to the cluster and check the versions of its nodes."""
@@ -195,9 +195,9 @@ class Cluster:
             while task is not None and self._has_room(yielded):
                 self._submit(task)
                 task = next(work, None)
-            if yielded in self._results_by_number:
+            if yielded in self._received:
+                yield yielded, self._received.pop(yielded)
                 yielded += 1
-                yield yielded - 1, self._results_by_number.pop(yielded - 1)
             else:
                 self._handle_message(timeout=1)
 
@@ -256,7 +256,7 @@ class Cluster:
                 raise self._connection_lost()
 
     def _add_result(self, result: Result) -> None:
-        self._results_by_number[result.number] = result.data
+        self._received[result.number] = result.data
         shard = self._running.pop(result.number)
         if self._progress and shard:
             size = shard.end - shard.start
