@@ -2,8 +2,9 @@
 
 Prints tables in Markdown. The nodes share the processors of this machine, so more nodes than
 processors are no faster. What a cluster of 1,000 nodes would do is computed from what one
-machine does for it: it sends the tasks, adds up the summaries and looks for duplicates. A file in
-an S3 on this machine is scanned by four nodes, one of which is killed.
+machine does for it: it sends the tasks, adds up the summaries and has a reference to each partition
+of each group of tasks. A file in an S3 on this machine is scanned by four nodes, one of which is
+killed.
 """
 
 import argparse
@@ -19,16 +20,26 @@ from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
+from unittest import mock
 
 import msgspec
 
 from compare import HERE, MIB, data_file, describe_machine, run, say
 from ftkit.catalog import find_limits
 from ftkit.dataset.reader import Shard, split
-from ftkit.rules import RULES, ScanPlan, choose_rules
-from ftkit.rules.nodes import Dataset
+from ftkit.rules import ScanPlan, choose_rules
+from ftkit.rules.fingerprints import FINGERPRINT_BYTES
 from ftkit.summary import Summary
-from ftkit.validation.engines import engine_map
+from ftkit.validation import partitioned
+from ftkit.validation import ray_cluster as cluster_module
+from ftkit.validation.engines import open_engine
+from ftkit.validation.partitioned import PARTITION_BYTES, STORED
+from ftkit.validation.partitions import (
+    CountConflicts,
+    FindConflicts,
+    FindCopies,
+    PartitionByPrompt,
+)
 from ftkit.validation.ray_cluster import MAX_JOINED, ray_cluster
 from ftkit.validation.scan import Map, scan, summarize
 
@@ -48,7 +59,14 @@ KILL_SECONDS = 5
 """Seconds from the first task until a node is killed."""
 
 LARGE_BYTES, LARGE_NODES, LARGE_PROCESSORS = 10 * 10**12, 1000, 8
-RULE_NAMES = ("duplicate-example", "duplicate-conflict")
+PARTITIONS = 500
+"""Number of partitions that the fingerprints of a task are divided into."""
+
+REFERENCES = 5_000
+"""Number of outputs that stay on the nodes while their references are measured."""
+
+REFERENCE_SHARD = 1 << 20
+"""Bytes of a shard in that measurement."""
 
 
 class Adding(NamedTuple):
@@ -58,6 +76,34 @@ class Adding(NamedTuple):
     seconds: float
 
 
+class Exchange(NamedTuple):
+    """CPU seconds an example on the nodes, and peak bytes of a task.
+
+    Attributes:
+        partitioning: Seconds an example to partition the fingerprints.
+        comparing: Seconds an example to find copies, and to count and find conflicts.
+        peak: Peak of memory of a task that compares a whole partition.
+    """
+
+    partitioning: float
+    comparing: float
+    peak: float
+
+
+class Reference(NamedTuple):
+    """CPU seconds and bytes for a reference, in the command and its driver.
+
+    Attributes:
+        making: Seconds to make it.
+        passing: Seconds to pass it to a task.
+        size: Bytes.
+    """
+
+    making: float
+    passing: float
+    size: float
+
+
 class Scale(NamedTuple):
     """Figures of one machine: seconds and bytes."""
 
@@ -65,9 +111,8 @@ class Scale(NamedTuple):
     rate: float
     examples: float
     adding: Adding
-    adding_bare: Adding
-    finding: float
-    peak: float
+    exchange: Exchange
+    reference: Reference
 
 
 def plan(rules: bool = True) -> ScanPlan:
@@ -97,18 +142,18 @@ def measure_nodes(file: str, repeat: int) -> float:
     print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
     print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
-        with engine_map(workers, [os.path.getsize(file)]) as map_:
-            seconds = best(repeat, partial(summarize, split(file), plan(), map_))
+        with open_engine(workers, [os.path.getsize(file)]) as engine:
+            seconds = best(repeat, partial(summarize, split(file), plan(), engine.map))
         print(f"| none: {workers} local processes | | {seconds:.2f} | | |", flush=True)
     overheads = []
     for number in NODES:
         say(f"{number} nodes")
         with ray_nodes(number) as nodes:
             start = time.perf_counter()
-            with ray_cluster(nodes.address) as map_:
+            with ray_cluster(nodes.address) as engine:
                 connected = time.perf_counter() - start
-                seconds = best(repeat, partial(summarize, split(file), plan(), map_))
-                wall, cpu = measure_tasks(map_, file, repeat)
+                seconds = best(repeat, partial(summarize, split(file), plan(), engine.map))
+                wall, cpu = measure_tasks(engine.map, file, repeat)
         overheads.append(cpu)
         print(
             f"| {number} | {connected:.1f} | {seconds:.2f} | {1000 * wall:.2f} | {1000 * cpu:.2f} |",
@@ -137,18 +182,12 @@ def cpu_seconds() -> float:
     return seconds
 
 
-def measure_adding(file: str) -> tuple[Adding, Adding, float]:
-    """Return what adding a task takes, with and without fingerprints, and bytes an example."""
+def measure_adding(file: str) -> tuple[Adding, float]:
+    """Return what adding a task takes without its fingerprints, and bytes an example."""
     summary = scan(split(file, 1 << 40)[0], plan())
-    bare = msgspec.structs.replace(summary, fingerprints=b"")
-    share = (MAX_JOINED << 24) / summary.size  # of the file in a task
-    others, fingerprints = time_adding(bare), time_adding(summary)
+    bare = msgspec.structs.replace(summary, fingerprints=STORED.pack(0, 0, summary.examples))
     size = len(msgspec.msgpack.encode(bare))
-    with_them = Adding(
-        size + int(len(summary.fingerprints) * share),
-        others + (fingerprints - others) * share,
-    )
-    return with_them, Adding(size, others), summary.size / summary.examples
+    return Adding(size, time_adding(bare)), summary.size / summary.examples
 
 
 def time_adding(summary: Summary) -> float:
@@ -161,13 +200,14 @@ def time_adding(summary: Summary) -> float:
     return best(1, partial(summarize, [], plan(), decoded), time.process_time) / ADDED
 
 
-def measure_rules(examples: int) -> tuple[float, float]:
-    """Return the seconds and the peak bytes an example of the rules on duplicates.
+def measure_exchange() -> Exchange:
+    """Measure the operations on a whole partition.
 
     One example in ten has a copy, and one in ten another answer.
     """
     import numpy as np
 
+    examples = PARTITION_BYTES // FINGERPRINT_BYTES
     random = np.random.default_rng(1)
     records = np.empty((examples, 3), "<u8")
     records[:, 0] = np.arange(1, examples + 1)
@@ -175,15 +215,49 @@ def measure_rules(examples: int) -> tuple[float, float]:
     tenth = examples // 10
     records[-tenth:, 1:] = records[:tenth, 1:]
     records[-2 * tenth : -tenth, 1] = records[tenth : 2 * tenth, 1]
-    dataset = Dataset(Summary(lines=examples, examples=examples, fingerprints=records.tobytes()))
+    data = records.tobytes()
     del records
     start = time.process_time()
-    for name in RULE_NAMES:
-        for _ in RULES[name].checks[Dataset](dataset, plan()):
-            pass
-    seconds = time.process_time() - start
+    PartitionByPrompt((1,), PARTITIONS)([data])
+    partitioned_at = time.process_time()
+    for operation in (FindCopies(), CountConflicts(), FindConflicts()):
+        operation([data])
+    compared_at = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return seconds / examples, peak / examples
+    return Exchange(
+        (partitioned_at - start) / examples, (compared_at - partitioned_at) / examples, peak
+    )
+
+
+def measure_references(file: str) -> Reference:
+    """Measure references to outputs, of which there are about `REFERENCES`."""
+    shards = split(file, REFERENCE_SHARD)
+    with ray_nodes(2) as nodes, ray_cluster(nodes.address) as engine:
+        with mock.patch.object(cluster_module, "MAX_JOINED", 1):
+            summary = summarize(shards, plan(), engine.map)
+        partitions = REFERENCES // len(shards)
+        size = FINGERPRINT_BYTES * summary.examples // partitions
+        with mock.patch.object(partitioned, "PARTITION_BYTES", size):
+            with mock.patch.object(partitioned, "MAX_INPUTS", 1):
+                fingerprints = engine.fingerprints(summary)
+                memory, start = driver_memory(), cpu_seconds()
+                list(fingerprints.copies())
+                both = cpu_seconds() - start
+                memory = driver_memory() - memory
+            start = cpu_seconds()
+            list(fingerprints.copies())
+            passing = cpu_seconds() - start
+    count = len(shards) * (partitions + 1)
+    return Reference((both - passing) / count, passing / count, memory / count)
+
+
+def driver_memory() -> int:
+    """Return the bytes of private memory of the driver."""
+    total = 0
+    for pid in drivers("ftkit.validation.ray_driver"):
+        status = Path(f"/proc/{pid}/status").read_text()
+        total += int(status.partition("RssAnon:")[2].split()[0]) * 1024
+    return total
 
 
 def in_process(function: Callable[..., Any], *arguments: object) -> Any:
@@ -196,17 +270,23 @@ def print_model(scale: Scale) -> None:
     """Print what 10 TB on 1,000 nodes take, by the parts that were measured."""
     tasks = LARGE_BYTES / (MAX_JOINED << 24)
     examples = LARGE_BYTES / scale.examples
-    added, bare = scale.adding, scale.adding_bare
+    partitions = examples * FINGERPRINT_BYTES / PARTITION_BYTES
+    references = partitions**2  # partitions of as many groups of tasks
+    added, exchange, reference = scale.adding, scale.exchange, scale.reference
+    full = PARTITION_BYTES / FINGERPRINT_BYTES
+    passes = 3  # copies, number of conflicts, conflicts
     rows = [
         ("measured: sending a task and receiving its result", f"{1000 * scale.overhead:.2f} ms"),
         ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
-        ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.1f} MB"),
-        ("measured: the same without fingerprints", f"{bare.size / 10**6:.2f} MB"),
-        ("measured: decoding and adding it", f"{1000 * added.seconds:.0f} ms"),
-        ("measured: the same without fingerprints", f"{1000 * bare.seconds:.0f} ms"),
-        ("measured: duplicates and conflicts, an example", f"{10**6 * scale.finding:.2f} µs"),
-        ("measured: peak of memory for it, an example", f"{scale.peak:.0f} bytes"),
-        ("computed: tasks", f"{tasks:,.0f}"),
+        ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.2f} MB"),
+        ("measured: decoding and adding it", f"{1000 * added.seconds:.1f} ms"),
+        ("measured: partitioning, an example", f"{10**6 * exchange.partitioning:.2f} µs"),
+        ("measured: comparing, an example", f"{10**6 * exchange.comparing:.2f} µs"),
+        ("measured: peak of a task that compares", f"{exchange.peak / 10**9:.2f} GB"),
+        ("measured: making a reference", f"{10**6 * reference.making:.0f} µs"),
+        ("measured: passing a reference to a task", f"{10**6 * reference.passing:.0f} µs"),
+        ("measured: memory of a reference", f"{reference.size:,.0f} bytes"),
+        ("computed: tasks that scan", f"{tasks:,.0f}"),
         ("computed: examples", f"{examples / 10**9:.1f} billion"),
         (
             f"computed: scanning on {LARGE_NODES:,} nodes of {LARGE_PROCESSORS} processors",
@@ -214,11 +294,16 @@ def print_model(scale: Scale) -> None:
         ),
         ("computed: sending tasks, on one machine", f"{tasks * scale.overhead:,.0f} s"),
         ("computed: adding, on one machine", f"{tasks * added.seconds:,.0f} s"),
-        ("computed: the same without fingerprints", f"{tasks * bare.seconds:,.0f} s"),
-        ("computed: summaries through its network", f"{tasks * added.size / 10**9:,.0f} GB"),
-        ("computed: the same without fingerprints", f"{tasks * bare.size / 10**9:,.1f} GB"),
-        ("computed: duplicates and conflicts, time", f"{examples * scale.finding / 60:,.0f} min"),
-        ("computed: duplicates and conflicts, memory", f"{examples * scale.peak / 10**9:,.0f} GB"),
+        ("computed: summaries through its network", f"{tasks * added.size / 10**9:,.1f} GB"),
+        ("computed: partitions", f"{partitions:,.0f}"),
+        ("computed: partitioning, in parallel", f"{full * exchange.partitioning:,.0f} s"),
+        ("computed: comparing, in parallel", f"{full * exchange.comparing:,.0f} s"),
+        ("computed: references", f"{references:,.0f}"),
+        (
+            "computed: references and their tasks, on one machine",
+            f"{references * (reference.making + passes * reference.passing):,.0f} s",
+        ),
+        ("computed: memory of references", f"{references * reference.size / 10**9:,.1f} GB"),
     ]
     print("| part | figure |\n|---|--:|")
     for name, figure in rows:
@@ -265,7 +350,6 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", default="250MB", help="Size of the file.  [default: 250MB]")
-    parser.add_argument("--examples", type=int, default=10_000_000, help="Examples for the rules.")
     parser.add_argument("--repeat", type=int, default=3, help="Runs; the best counts.")
     parser.add_argument(
         "--object-size", default="2GB", help="Size of the object in S3.  [default: 2GB]"
@@ -290,11 +374,13 @@ def measure_model(folder: Path, arguments: argparse.Namespace) -> None:
         seconds = best(arguments.repeat, scan_all, time.process_time)
         rate = os.path.getsize(file) / seconds
         say("adding")
-        adding, bare, per_example = in_process(measure_adding, file)
+        adding, per_example = in_process(measure_adding, file)
+        say("references")
+        reference = measure_references(file)
     say("duplicates")
-    finding, peak = in_process(measure_rules, arguments.examples)
+    exchange = in_process(measure_exchange)
     print("CPU seconds:\n")
-    print_model(Scale(overhead, rate, per_example, adding, bare, finding, peak))
+    print_model(Scale(overhead, rate, per_example, adding, exchange, reference))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ HTML_ROWS = 50
 """Maximum number of findings in the HTML of a report."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
-"""Fields of the numpy record of an example in `Summary.fingerprints`."""
+"""Numpy record of an example: its line, and the hashes of its prompt and its answer."""
 
 
 class Finding(Struct, frozen=True):
@@ -210,7 +210,7 @@ class Summary(Struct, frozen=True):
     crlf: Lines = Lines()
     """Lines that end with CRLF."""
     fingerprints: bytes = b""
-    """A `FINGERPRINT` record of each example: its line, and hashes of its prompt and its answer."""
+    """A `FINGERPRINT` record of each example, or what stands for those kept elsewhere."""
     fields: dict[tuple[str, ...], Lines] = {}
     """Lines by the names of their fields for the grader."""
     style: Style = Style()
@@ -238,7 +238,7 @@ class Summary(Struct, frozen=True):
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail + self.blank_tail * (other.blank_tail == other.lines),
             crlf=self.crlf.plus(other.crlf, offset, keep),
-            fingerprints=self.fingerprints + _moved_fingerprints(other.fingerprints, offset),
+            fingerprints=self.fingerprints + moved_fingerprints(other.fingerprints, offset),
             fields={
                 names: self.fields.get(names, Lines()).plus(
                     other.fields.get(names, Lines()), offset, keep
@@ -263,7 +263,8 @@ def _sum_of_repeats(
     return lowest(both)
 
 
-def _moved_fingerprints(records: bytes, offset: int) -> bytes:
+def moved_fingerprints(records: bytes, offset: int) -> bytes:
+    """Return the fingerprints of examples that are moved down by `offset` lines."""
     if not records or not offset:
         return records
     import numpy as np

@@ -25,7 +25,7 @@ from ftkit.summary import Summary
 from ftkit.tokens.encodings import PER_EXAMPLE
 from ftkit.tokens.stats import TokenStats
 from ftkit.tokens.tally import CountingMethod
-from ftkit.validation.engines import LOCAL, engine_map
+from ftkit.validation.engines import LOCAL, open_engine
 from ftkit.validation.runner import finding
 from ftkit.validation.scan import Progress, choose_format, summarize
 
@@ -103,9 +103,9 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         applies_rules=False,
     )
     source = open_source(file, "file")
-    with engine_map(workers, sizes_of([source]), progress, engine) as map_:
+    with open_engine(workers, sizes_of([source]), progress, engine) as scan_engine:
         plan = _with_format(plan, source.head(), format)
-        return Measured(source.path, plan.format, summarize(source.parts(), plan, map_))
+        return Measured(source.path, plan.format, summarize(source.parts(), plan, scan_engine.map))
 
 
 def _with_format(plan: ScanPlan, head: Head, requested: str | None) -> ScanPlan:

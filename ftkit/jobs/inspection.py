@@ -26,8 +26,8 @@ from ftkit.estimation.quote import Quote, empty_file, quote_measured, with_valid
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import Report
-from ftkit.validation.engines import engine_map
-from ftkit.validation.scan import Map, Progress
+from ftkit.validation.engines import open_engine
+from ftkit.validation.scan import Engine, Progress
 from ftkit.validation.validate import Purpose, ScannedFile, is_ok
 
 
@@ -111,10 +111,10 @@ def inspect(
     )
     error: FtkitError | None
     plan, error = _scan_plan(files, catalog, terms)
-    with engine_map(workers, list(map(os.path.getsize, paths)), progress) as map_:
-        training, training_hash = _scan_once(files.training, plan, "training", map_)
+    with open_engine(workers, list(map(os.path.getsize, paths)), progress) as engine:
+        training, training_hash = _scan_once(files.training, plan, "training", engine)
         validation, validation_hash = (
-            _scan_once(files.validation, plan, "validation", map_)
+            _scan_once(files.validation, plan, "validation", engine)
             if files.validation
             else (None, None)
         )
@@ -146,10 +146,12 @@ def _scan_plan(
     return msgspec.structs.replace(plan, counting_methods=methods), None
 
 
-def _scan_once(path: str, plan: ScanPlan, purpose: Purpose, map_: Map) -> tuple[ScannedFile, str]:
+def _scan_once(
+    path: str, plan: ScanPlan, purpose: Purpose, engine: Engine
+) -> tuple[ScannedFile, str]:
     """Scan and hash a file in one read."""
     with SinglePass(path) as source:
-        scanned = ScannedFile(source, plan, purpose, map_)
+        scanned = ScannedFile(source, plan, purpose, engine)
         return scanned, source.sha256()
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from ftkit._text import excerpt
 from ftkit.dataset.types import Completions
 from ftkit.rules.base import ERROR, FINGERPRINTS, WARNING, Hit, ScanPlan, hit_lines, rule
-from ftkit.rules.duplicates import distinct_answers
 from ftkit.rules.nodes import Dataset, SchemaError
 from ftkit.rules.samples import (
     COMPLETION,
@@ -167,7 +166,7 @@ def completion_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     END`, and use it as the stop sequence. Classes, which are few different completions, need none.
     """
     affixes = dataset.summary.style.completions
-    are_classes = distinct_answers(dataset.summary) * 3 <= dataset.summary.examples
+    are_classes = dataset.fingerprints.distinct_answers() * 3 <= dataset.summary.examples
     if affixes and not affixes.suffix and _has_several(dataset) and not are_classes:
         yield Hit('the completions have no common ending as a stop sequence; add one, e.g. " END"')
 
@@ -214,7 +213,7 @@ def completion_prefix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     if (
         len(prefix.strip()) >= PREFIX_LENGTH
         and _has_several(dataset)
-        and distinct_answers(dataset.summary) > 1
+        and dataset.fingerprints.distinct_answers() > 1
     ):
         more = "…" if len(prefix) == Affixes.LIMIT else ""
         yield Hit(

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ftkit.rules.fingerprints import Fingerprints
 from ftkit.summary import Summary
 
 
@@ -59,7 +60,9 @@ class Dataset(Struct, frozen=True):
 
     summary: Summary
     """Sum over all lines of the file."""
+    fingerprints: Fingerprints
+    """Fingerprints of its examples."""
     validation: str | None = None
     """Name of the validation file that belongs to this training file."""
-    validation_fingerprints: bytes = b""
+    validation_fingerprints: Fingerprints | None = None
     """Fingerprints of the examples of the validation file."""

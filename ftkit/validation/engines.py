@@ -11,20 +11,20 @@ from functools import partial
 from ftkit.dataset.reader import PART_BYTES, Part
 from ftkit.errors import UsageError
 from ftkit.summary import Summary
-from ftkit.validation.scan import Map, PlannedScan, Progress
+from ftkit.validation.scan import Engine, Map, PlannedScan, Progress
 
 LOCAL = "local"
 """Name of the engine that scans in processes of this machine."""
 
 
 @contextmanager
-def engine_map(
+def open_engine(
     workers: int | None,
     sizes: Sequence[int],
     progress: Progress | None = None,
     engine: str = LOCAL,
-) -> Iterator[Map]:
-    """Yield the `map` of an engine over the parts of files.
+) -> Iterator[Engine]:
+    """Yield an engine that scans the parts of files.
 
     Args:
         workers: Number of processes, or of tasks at a time; one per processor if None. Small
@@ -43,17 +43,17 @@ def engine_map(
     if address is not None:
         from ftkit.validation.ray_cluster import ray_cluster
 
-        with ray_cluster(address, workers, progress) as map_:
-            yield map_
+        with ray_cluster(address, workers, progress) as engine_:
+            yield engine_
         return
     number = min(workers or os.cpu_count() or 1, sum(max(size // PART_BYTES, 1) for size in sizes))
     if number == 1 or sum(sizes) < PART_BYTES:
-        yield _map_with_progress(progress) if progress else map
+        yield Engine(_map_with_progress(progress) if progress else map)
         return
     from ftkit.validation.pool import process_pool
 
     with process_pool(number, progress) as map_:
-        yield map_
+        yield Engine(map_)
 
 
 def ray_address(engine: str) -> str | None:

@@ -1,6 +1,7 @@
 """Scanning on the nodes of a Ray cluster, through a driver process.
 
     parts → joined shards → Submit → driver process → nodes → Result → summaries, in order
+    fingerprints, which stay on the nodes → `PartitionedFingerprints` → Submit → … → lines
 
 This process never imports Ray; see `ray_driver`.
 """
@@ -17,7 +18,7 @@ from importlib.util import find_spec
 from itertools import chain
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
@@ -26,6 +27,7 @@ from ftkit.dataset.object_location import is_url
 from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
+from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
 from ftkit.validation.ray_messages import (
     Channel,
     Connect,
@@ -33,11 +35,13 @@ from ftkit.validation.ray_messages import (
     FromDriver,
     Heartbeat,
     Ready,
+    Release,
     Result,
     Submit,
+    ToDriver,
 )
-from ftkit.validation.ray_tasks import FileDigest, Task, digest_file
-from ftkit.validation.scan import Map, PlannedScan, Progress
+from ftkit.validation.ray_tasks import FileDigest, ScanShard, digest_file
+from ftkit.validation.scan import Engine, PlannedScan, Progress
 
 CONNECT_SECONDS = 60.0
 """Seconds in which the cluster must be connected, and its nodes checked."""
@@ -67,8 +71,8 @@ WINDOW = 4
 @contextmanager
 def ray_cluster(
     address: str, limit: int | None = None, progress: Progress | None = None
-) -> Iterator[Map]:
-    """Yield a `map` over the nodes of a cluster.
+) -> Iterator[Engine]:
+    """Yield an engine that scans on the nodes of a cluster.
 
     Args:
         address: Address of the cluster as Ray takes it, such as `auto` or `10.0.0.1:6379`.
@@ -86,7 +90,7 @@ def ray_cluster(
     cluster = Cluster(address, limit, progress)
     try:
         cluster.connect()
-        yield cluster.map
+        yield Engine(cluster.map, cluster.fingerprints)
     finally:
         cluster.close()
 
@@ -103,6 +107,22 @@ def _check_listening(address: str) -> None:
             f"no Ray cluster answers at {address}: {os_error_message(error)}; "
             "is its head node running?"
         ) from error
+
+
+class _Work(NamedTuple):
+    """Task for the cluster.
+
+    Attributes:
+        task: Bytes of a `ray_tasks.Task`.
+        inputs: Its inputs.
+        outputs: Number of its outputs.
+        shard: The shard that it scans, if it does.
+    """
+
+    task: bytes
+    inputs: Sequence[Output]
+    outputs: int
+    shard: Shard | None = None
 
 
 class Cluster:
@@ -127,8 +147,8 @@ class Cluster:
         self._processors = 0.0
         self._last_heartbeat: float | None = None
         self._submitted = 0
-        self._running: dict[int, Shard] = {}
-        self._results: dict[int, bytes] = {}
+        self._running: dict[int, Shard | None] = {}
+        self._received: dict[int, bytes] = {}
 
     def connect(self) -> None:
         """Connect to the cluster and check the versions of its nodes."""
@@ -143,18 +163,41 @@ class Cluster:
             self._handle_message(timeout=1)
 
     def map(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
-        """Yield the summaries of the parts in order. Adjacent shards have one summary."""
-        tasks = self._tasks(scan, parts)
-        task = next(tasks, None)
+        """Yield the summaries of the parts in order. Adjacent shards have one summary.
+
+        The fingerprints of their examples stay on the nodes; see `STORED`.
+        """
+        for number, data in self._results(self._scans(scan, parts)):
+            summary = msgspec.msgpack.decode(data, type=Summary)
+            stored = STORED.pack(0, number, summary.examples)
+            yield msgspec.structs.replace(summary, fingerprints=stored)
+
+    def fingerprints(self, summary: Summary) -> PartitionedFingerprints:
+        """Return the fingerprints of a file, given the sum of its summaries."""
+        return PartitionedFingerprints(summary.fingerprints, self)
+
+    def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
+        """Yield the number of the task of each step, and its result, in order."""
+        return self._results(
+            _Work(msgspec.msgpack.encode(step.operation), step.inputs, step.outputs)
+            for step in steps
+        )
+
+    def release(self, tasks: Iterable[int]) -> None:
+        """Drop the outputs of tasks."""
+        self._send(Release(tuple(tasks)))
+
+    def _results(self, work: Iterator[_Work]) -> Iterator[tuple[int, bytes]]:
+        """Yield the number and the result of each task, in order."""
+        task = next(work, None)
         yielded = self._submitted
         while task is not None or yielded < self._submitted:
             while task is not None and self._has_room(yielded):
-                self._submit(*task)
-                task = next(tasks, None)
-            if yielded in self._results:
-                data = self._results.pop(yielded)
+                self._submit(task)
+                task = next(work, None)
+            if yielded in self._received:
+                yield yielded, self._received.pop(yielded)
                 yielded += 1
-                yield msgspec.msgpack.decode(data, type=Summary)
             else:
                 self._handle_message(timeout=1)
 
@@ -163,13 +206,13 @@ class Cluster:
         room = max(1, self._limit or int(RUNNING_PER_PROCESSOR * self._processors))
         return len(self._running) < room and self._submitted - yielded < room * WINDOW
 
-    def _submit(self, shard: Shard, task: bytes) -> None:
-        self._running[self._submitted] = shard
-        self._send(Submit(self._submitted, task))
+    def _submit(self, work: _Work) -> None:
+        self._running[self._submitted] = work.shard
+        self._send(Submit(self._submitted, work.task, tuple(work.inputs), work.outputs))
         self._submitted += 1
 
-    def _tasks(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[tuple[Shard, bytes]]:
-        """Yield the tasks for the parts of one file, each with its shard."""
+    def _scans(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[_Work]:
+        """Yield the tasks that scan the parts of one file."""
         iterator = iter(parts)
         first = next(iterator, None)
         if first is None:
@@ -183,8 +226,9 @@ class Cluster:
         path, digest = _path_and_digest(first.file)
         count = max(1, int(len(shards) / max(1, TASKS_PER_PROCESSOR * self._processors)))
         for shard in joined(shards, min(count, MAX_JOINED)):
-            task = Task(scan, msgspec.structs.replace(shard, file=""), os.fsencode(path), digest)
-            yield shard, msgspec.msgpack.encode(task)
+            unnamed = msgspec.structs.replace(shard, file="")
+            task = ScanShard(scan, unnamed, os.fsencode(path), digest)
+            yield _Work(msgspec.msgpack.encode(task), (), 1, shard)
 
     def _handle_message(self, timeout: float) -> None:
         """Handle a message of the driver, if one arrives within `timeout` seconds.
@@ -212,17 +256,17 @@ class Cluster:
                 raise self._connection_lost()
 
     def _add_result(self, result: Result) -> None:
-        self._results[result.number] = result.summary
+        self._received[result.number] = result.data
         shard = self._running.pop(result.number)
-        if self._progress:
+        if self._progress and shard:
             size = shard.end - shard.start
             if shard.end < 0:  # of a compressed file, whose size is that of its lines
-                size = msgspec.msgpack.decode(result.summary, type=Summary).size
+                size = msgspec.msgpack.decode(result.data, type=Summary).size
             self._progress(shard.file, size)
 
     def _failure(self, failure: Failure) -> FtkitError:
         text = os.fsdecode(failure.message)
-        for file in {shard.file for shard in self._running.values()}:
+        for file in {shard.file for shard in self._running.values() if shard}:
             text = text.replace(os.path.abspath(file), file)
         if failure.is_file_error:
             return FileError(text)
@@ -234,7 +278,7 @@ class Cluster:
             "node on this machine, has ended (see: ray status)"
         )
 
-    def _send(self, message: Connect | Submit) -> None:
+    def _send(self, message: ToDriver) -> None:
         try:
             self._channel.send(message)
         except OSError:

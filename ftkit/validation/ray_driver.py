@@ -1,7 +1,10 @@
 """Driver process of a Ray cluster: it submits the tasks that ftkit sends it.
 
-    ftkit ── Connect, Submit ──→ driver ── tasks ──→ nodes
+    ftkit ── Connect, Submit, Release ──→ driver ── tasks ──→ nodes
           ←─ Ready, Heartbeat, Result, Failure ──
+
+Outputs of tasks stay on the nodes; the driver has references to them, so that Ray keeps them, and
+runs their tasks again when they are lost.
 
 Ray ends the process that is connected to a cluster when its head dies, so no other process imports
 it. The driver ends, and its tasks with it, when its standard input does.
@@ -26,6 +29,7 @@ from ftkit.validation.ray_messages import (
     Failure,
     Heartbeat,
     Ready,
+    Release,
     Result,
     Submit,
 )
@@ -85,7 +89,8 @@ class Driver:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._running: dict[int, Any] = {}
-        self._events: SimpleQueue[Submit | tuple[int, Future[Any]] | None] = SimpleQueue()
+        self._outputs: dict[int, list[Any]] = {}
+        self._events: SimpleQueue[Submit | Release | tuple[int, Future[Any]] | None] = SimpleQueue()
 
     def run(self, address: str) -> None:
         """Run the submitted tasks until standard input ends or a task fails."""
@@ -97,6 +102,9 @@ class Driver:
         while (event := self._events.get()) is not None:
             if isinstance(event, Submit):
                 self._submit(event)
+            elif isinstance(event, Release):
+                for number in event.tasks:
+                    self._outputs.pop(number, None)
             elif not self._finish(*event):
                 break
         for reference in self._running.values():
@@ -111,11 +119,21 @@ class Driver:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
         except ConnectionError as error:
             raise RuntimeError("no cluster answers; is its head node running?") from error
-        self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(scan_shard)
+        self._run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(run_on_node)
 
     def _submit(self, message: Submit) -> None:
-        reference = self._run.remote(VERSIONS, message.task)
+        options = {
+            "name": "compare_examples" if message.inputs else "scan_shard",
+            "num_returns": message.outputs + 1,
+        }
+        inputs = (self._outputs[task][index] for task, index in message.inputs)
+        references = self._run.options(**options).remote(
+            VERSIONS, message.task, message.outputs, *inputs
+        )
+        reference, *outputs = references if message.outputs else [references]
         self._running[message.number] = reference
+        if outputs:
+            self._outputs[message.number] = outputs
         future = reference.future()
         future.add_done_callback(lambda future: self._events.put((message.number, future)))
 
@@ -135,7 +153,7 @@ class Driver:
         return False
 
     def _receive(self) -> None:
-        while isinstance(message := self._channel.receive(), Submit):
+        while isinstance(message := self._channel.receive(), Submit | Release):
             self._events.put(message)
         self._events.put(None)
         time.sleep(END_SECONDS)
@@ -197,15 +215,24 @@ def _describe_failure(error: Exception) -> bytes:
     return f"a task failed: {type(cause).__name__}: ".encode() + _one_line(cause)[:500]
 
 
-def scan_shard(versions: tuple[str, str], task: bytes | None) -> bytes | Failure | str | None:
-    """Check the versions of this node, and scan a shard if there is a task.
+def run_on_node(
+    versions: tuple[str, str], task: bytes | None, output_count: int = 0, *inputs: Any
+) -> Any:
+    """Check the versions of this node, and run a task if there is one.
 
     Ray sends this function by value, as it is part of the driver's main module; so it runs where
     ftkit is missing, too.
 
+    Args:
+        versions: The versions that the node must have.
+        task: The task, or None to check the versions only.
+        output_count: Number of outputs of the task.
+        inputs: Outputs of other tasks, or the errors that these had when Ray ran them again.
+
     Returns:
         The result of `run_task`; a message as text, if the versions are others; or None, if they
-        are the same and there is no task.
+        are the same and there is no task. A task with outputs has a list of its result and them; if
+        it fails, each is its error.
     """
     import sys
 
@@ -226,8 +253,14 @@ def scan_shard(versions: tuple[str, str], task: bytes | None) -> bytes | Failure
     if own != list(versions):
         advice = f"install {versions[0]} on all nodes"
         text = f"node {node} has {' and '.join(own)}, this machine {' and '.join(versions)}"
-        return f"{text}; {advice}"
-    return run_task(task, node) if task is not None else None
+        results: Any = f"{text}; {advice}"
+    elif task is None:
+        return None
+    else:
+        results = run_task(task, node, inputs)
+    if not isinstance(results, list):  # an error
+        results = [results] * (output_count + 1)
+    return results if output_count else results[0]
 
 
 if __name__ == "__main__":

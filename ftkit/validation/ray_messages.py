@@ -20,10 +20,25 @@ class Connect(Struct, tag=True, frozen=True):
 
 
 class Submit(Struct, tag=True, frozen=True):
-    """A numbered task for the cluster: bytes of a `ray_tasks.Task`."""
+    """A numbered task for the cluster.
+
+    Attributes:
+        number: Number of the task, from 0.
+        task: Bytes of a `ray_tasks.Task`.
+        inputs: Outputs of other tasks, each by the number of the task and that of the output.
+        outputs: Number of outputs, which stay on the node.
+    """
 
     number: int
     task: bytes
+    inputs: tuple[tuple[int, int], ...] = ()
+    outputs: int = 0
+
+
+class Release(Struct, tag=True, frozen=True):
+    """The outputs of these tasks are not needed any more."""
+
+    tasks: tuple[int, ...]
 
 
 class Ready(Struct, tag=True, frozen=True):
@@ -37,10 +52,10 @@ class Heartbeat(Struct, tag=True, frozen=True):
 
 
 class Result(Struct, tag=True, frozen=True):
-    """Result of a task: bytes of its `Summary`."""
+    """Result of a task: bytes of a `Summary`, or of the result of an operation."""
 
     number: int
-    summary: bytes
+    data: bytes
 
 
 class Failure(Struct, tag=True, frozen=True):
@@ -51,7 +66,7 @@ class Failure(Struct, tag=True, frozen=True):
     """True if the file is the cause, so that the command would fail on one machine, too."""
 
 
-ToDriver = Connect | Submit
+ToDriver = Connect | Submit | Release
 FromDriver = Ready | Heartbeat | Result | Failure
 
 

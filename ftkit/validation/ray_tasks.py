@@ -1,9 +1,13 @@
-"""Tasks that scan shards on the nodes of a cluster. The nodes import this module, without Ray."""
+"""Tasks that scan shards and compare examples on the nodes of a cluster.
+
+The nodes import this module, without Ray.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -11,11 +15,15 @@ from msgspec import Struct
 
 from ftkit.dataset.reader import Shard
 from ftkit.errors import FileError, FtkitError, os_error_message
-from ftkit.validation.ray_messages import Failure
+from ftkit.validation.partitions import Operation, Outcome
+from ftkit.validation.ray_messages import LENGTH, Failure
 from ftkit.validation.scan import PlannedScan
 
 PIECES, PIECE_BYTES = 16, 1 << 12
 """Number and size of the pieces of a file that are hashed."""
+
+MIN_OUTPUT_BYTES = 101 << 10
+"""Minimum size of an output that is not empty. Ray sends up to 100 KiB to the driver itself."""
 
 
 class FileDigest(Struct, frozen=True):
@@ -28,8 +36,8 @@ class FileDigest(Struct, frozen=True):
     digest: bytes
 
 
-class Task(Struct, frozen=True):
-    """A shard to scan.
+class ScanShard(Struct, tag=True, frozen=True):
+    """A shard to scan. The fingerprints of its examples are an output.
 
     Attributes:
         scan: The function that scans it.
@@ -42,6 +50,9 @@ class Task(Struct, frozen=True):
     shard: Shard
     path: bytes
     digest: FileDigest | None
+
+
+Task = ScanShard | Operation
 
 
 def digest_file(path: str) -> FileDigest:
@@ -59,28 +70,63 @@ def digest_file(path: str) -> FileDigest:
     return FileDigest(size, sha256.digest())
 
 
-def run_task(data: bytes, node: str) -> bytes | Failure:
-    """Scan a shard.
+Error = Failure | str
+"""Error of a task. It is text if the node has other versions of ftkit or Python."""
+
+
+def run_task(data: bytes, node: str, inputs: Sequence[bytes | Error] = ()) -> list[bytes] | Error:
+    """Run a task.
 
     Args:
         data: A `Task`.
         node: Name of this node, for error messages.
+        inputs: Outputs of other tasks, or their errors.
 
     Returns:
-        Bytes of the `Summary`, or the error of the file or of the node.
+        The result and the outputs; or the error of the file, the node or an input.
     """
-    task = msgspec.msgpack.decode(data, type=Task)
+    outputs = []
+    for output in inputs:
+        if not isinstance(output, bytes):
+            return output
+        outputs.append(unpadded(output))
+    task: Task = msgspec.msgpack.decode(data, type=Task)
+    outcome = _scan(task, node) if isinstance(task, ScanShard) else task(outputs)
+    if isinstance(outcome, Failure):
+        return outcome
+    return [outcome.result, *map(padded, outcome.outputs)]
+
+
+def _scan(task: ScanShard, node: str) -> Outcome | Failure:
+    """Scan a shard. Return its summary and its fingerprints, or the error of the file or node."""
     path = os.fsdecode(task.path)
     try:
         if task.digest is not None:
             _check_file(path, task.digest, node)
         shard = msgspec.structs.replace(task.shard, file=path)
-        return msgspec.msgpack.encode(task.scan(shard))
+        summary = task.scan(shard)
+        bare = msgspec.structs.replace(summary, fingerprints=b"")
+        return Outcome(msgspec.msgpack.encode(bare), [summary.fingerprints])
     except FileError as error:
         prefix = f"node {node}: " if task.digest is None else ""  # nodes have keys of their own
         return Failure(os.fsencode(f"{prefix}{error}"), is_file_error=True)
     except FtkitError as error:
         return Failure(os.fsencode(str(error)))
+
+
+def padded(output: bytes) -> bytes:
+    """Return an output with its length before it, so long that it stays on the node."""
+    if not output:
+        return b""
+    return (LENGTH.pack(len(output)) + output).ljust(MIN_OUTPUT_BYTES, b"\0")
+
+
+def unpadded(data: bytes) -> bytes:
+    """Return the output that was padded."""
+    if not data:
+        return b""
+    (length,) = LENGTH.unpack_from(data)
+    return data[LENGTH.size : LENGTH.size + length]
 
 
 @lru_cache(maxsize=1000)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,7 @@ from ftkit.dataset.plain import MAX_PLAIN_BYTES, PlainLine, ReadPlain, read_plai
 from ftkit.dataset.reader import READ_ERRORS, Part, blocks
 from ftkit.errors import FileError
 from ftkit.rules.base import ScanPlan
+from ftkit.rules.fingerprints import Fingerprints, LocalFingerprints
 from ftkit.summary import Lines, Summary
 from ftkit.validation.linter import Linter
 from ftkit.validation.measurer import Measurer
@@ -68,6 +69,24 @@ class PlannedScan(Struct, frozen=True):
 
 Map = Callable[[PlannedScan, Iterable[Part]], Iterable[Summary]]
 """A `map` over the parts of a file, in order. It may scan adjacent shards as one."""
+
+
+def local_fingerprints(summary: Summary) -> Fingerprints:
+    """Return the fingerprints that a summary has itself."""
+    return LocalFingerprints(summary.fingerprints)
+
+
+class Engine(NamedTuple):
+    """Engine that scans the parts of files.
+
+    Attributes:
+        map: Its `map`.
+        fingerprints: Function that returns the fingerprints of the examples of a file, given the
+            sum of the summaries that `map` has yielded for it.
+    """
+
+    map: Map
+    fingerprints: Callable[[Summary], Fingerprints] = local_fingerprints
 
 
 def choose_format(head: Head, requested: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -15,10 +16,13 @@ from ftkit.dataset.formats import FORMATS, Format, Text
 from ftkit.dataset.inputs import open_source
 from ftkit.dataset.reader import READ_ERRORS, blocks
 from ftkit.errors import FileError
-from ftkit.rules.duplicates import fingerprints, first_equal
-from ftkit.summary import Lines, Summary
+from ftkit.rules.fingerprints import first_equal, records_of
+from ftkit.summary import Lines
 from ftkit.validation.linter import little_endian
 from ftkit.validation.scan import Progress
+
+if TYPE_CHECKING:
+    from ftkit.rules.fingerprints import Records
 
 MAX_PATTERNS = 1_000
 """Maximum number of sequences of roles that are counted; the others are counted together."""
@@ -157,9 +161,9 @@ class _Surveyor:
     def result(self) -> Survey:
         """Return the survey, with the groups of duplicates."""
         if self._fingerprints:
-            summary = Summary(fingerprints=little_endian(self._fingerprints))
-            self._survey.copies = _groups(summary, "prompt", "answer")
-            self._survey.conflicts = _groups(summary, "prompt")
+            records = records_of(little_endian(self._fingerprints))
+            self._survey.copies = _groups(records, "prompt", "answer")
+            self._survey.conflicts = _groups(records, "prompt")
         return self._survey
 
 
@@ -191,15 +195,14 @@ def pattern_of(roles: Sequence[str]) -> str:
     return ", ".join(names) + (", …" if len(runs) > MAX_TURNS else "")
 
 
-def _groups(summary: Summary, *columns: str) -> list[Lines]:
+def _groups(records: Records, *columns: str) -> list[Lines]:
     """Return the largest groups of examples with equal columns.
 
     Examples that share only their prompt are a group if they have different answers.
     """
     import numpy as np
 
-    records = fingerprints(summary)
-    first = first_equal(summary, *columns)
+    first = first_equal(records, *columns)
     if columns == ("prompt",):
         differs = records["answer"] != records["answer"][first]
         mixed = np.zeros(len(records), bool)

@@ -30,10 +30,10 @@ from ftkit.summary import (
     Summary,
     first_per_rule,
 )
-from ftkit.validation.engines import LOCAL, engine_map
+from ftkit.validation.engines import LOCAL, open_engine
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks, finding
-from ftkit.validation.scan import Map, Progress, choose_format, summarize
+from ftkit.validation.scan import Engine, Progress, choose_format, summarize
 
 Purpose = Literal["training", "validation"]
 
@@ -114,10 +114,11 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     if validation_file is not None:
         second = open_source(validation_file, "validation_file")
     sizes = sizes_of([*sources, *([second] if second else [])])
-    with engine_map(workers, sizes, progress, engine) as map_:
-        validation = ScannedFile(second, plan, "validation", map_) if second else None
+    with open_engine(workers, sizes, progress, engine) as scan_engine:
+        validation = ScannedFile(second, plan, "validation", scan_engine) if second else None
         reports = [
-            ScannedFile(source, plan, "training", map_).report(validation) for source in sources
+            ScannedFile(source, plan, "training", scan_engine).report(validation)
+            for source in sources
         ]
         if validation:
             reports.append(validation.report())
@@ -154,9 +155,10 @@ class ScannedFile:
         size: Bytes of the file if there is such a finding; else they are in the summary.
         is_empty: True if there is nothing but white space at the beginning.
         summary: The summary of all lines; empty if there is a fatal finding.
+        fingerprints: The fingerprints of its examples.
     """
 
-    def __init__(self, source: Source, plan: ScanPlan, purpose: Purpose, map_: Map) -> None:
+    def __init__(self, source: Source, plan: ScanPlan, purpose: Purpose, engine: Engine) -> None:
         self.path = source.path
         head = source.head()
         requested = plan.requested_formats or (plan.limits.formats if plan.limits.model else ())
@@ -179,10 +181,14 @@ class ScannedFile:
         self.is_empty = not head.data.strip()
         del head  # it can be as large as the first line
         parts = [] if self.fatal else source.parts()
-        self.summary = summarize(parts, self.plan, map_)
+        self.summary = summarize(parts, self.plan, engine.map)
+        self.fingerprints = engine.fingerprints(self.summary)
 
     def report(self, validation: ScannedFile | None = None) -> FileReport:
-        """Return the report on the file, compared with its validation file if there is one."""
+        """Return the report on the file, compared with its validation file if there is one.
+
+        The fingerprints are closed, so report on a validation file after its training files.
+        """
         if self.fatal:
             counts = Counter({(self.fatal.rule, self.fatal.severity): 1})
             fixes = {self.fatal.fix: 1} if self.fatal.fix else {}
@@ -193,8 +199,12 @@ class ScannedFile:
         )
         findings, repeats = list(self.summary.findings), RepeatCounter()
         fixable = Counter[Safety](self.summary.fixable)
-        fingerprints = validation.summary.fingerprints if validation else b""
-        dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
+        dataset = Dataset(
+            self.summary,
+            self.fingerprints,
+            validation.path if validation else None,
+            validation.fingerprints if validation else None,
+        )
         totals = Counter(self.summary.counts)
         for row, hit in Checks(self.plan).dataset(dataset):
             counts[row.rule, row.severity] += hit.times
@@ -209,6 +219,7 @@ class ScannedFile:
             fixable=dict(fixable),
             repeats={**self.summary.repeats, **repeats.repeats()},
         )
+        self.fingerprints.close()
         return _file_report(self.path, self.plan.format, summary, findings, counts)
 
 

@@ -28,7 +28,7 @@ from ftkit.jobs.inspection import Inspection, JobFiles, inspect
 from ftkit.jobs.uploads import hash_file
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
-from ftkit.validation.engines import engine_map
+from ftkit.validation.engines import open_engine
 from ftkit.validation.pool import PARTS_PER_WORKER
 from ftkit.validation.scan import scan, summarize
 from support.damaged_files import damaged_files
@@ -237,8 +237,8 @@ def test_a_bounded_number_of_parts_is_in_flight(
             most = max(most, taken - done)
             yield part
 
-    with engine_map(2, [path.stat().st_size]) as map_:
-        for _ in map_(scan_rules, parts()):
+    with open_engine(2, [path.stat().st_size]) as engine:
+        for _ in engine.map(scan_rules, parts()):
             done += 1
     assert taken == done > 10
     assert most <= 2 * PARTS_PER_WORKER + 1

@@ -12,28 +12,32 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pytest
 
 import ftkit
 from ftkit.catalog import find_limits
-from ftkit.dataset.reader import split
+from ftkit.dataset.reader import Shard, split
 from ftkit.errors import FtkitError, UsageError
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.summary import Summary
+from ftkit.validation import partitioned
 from ftkit.validation import ray_cluster as module
 from ftkit.validation.ray_cluster import ray_cluster
-from ftkit.validation.scan import summarize
+from ftkit.validation.scan import Engine, summarize
 from support.commands import run_ftkit
 from support.examples import chat_example
 from support.file_storage import FileStorage
 from support.object_storage import Storage
 from support.ray_nodes import (
+    COMPARISON,
     ENVIRONMENT,
     TASK,
     RayNodes,
@@ -88,10 +92,34 @@ def plan() -> ScanPlan:
     return ScanPlan(find_limits("openai", None, None), rules=choose_rules((), ()))
 
 
+class Scanned(NamedTuple):
+    """Summary of a file without its fingerprints, and what these answer."""
+
+    summary: Summary
+    copies: list[tuple[int, int]]
+    conflicts: list[tuple[int, int]]
+    answers: int
+
+
+def scanned(shards: Sequence[Shard], plan: ScanPlan, engine: Engine) -> Scanned:
+    summary = summarize(shards, plan, engine.map)
+    fingerprints = engine.fingerprints(summary)
+    conflicts = fingerprints.conflicts()
+    assert conflicts
+    result = Scanned(
+        msgspec.structs.replace(summary, fingerprints=b""),
+        list(fingerprints.copies()),
+        list(conflicts.lines()),
+        fingerprints.distinct_answers(),
+    )
+    fingerprints.close()
+    return result
+
+
 @pytest.fixture(scope="module")
-def expected(large_file: str, plan: ScanPlan) -> Summary:
-    """The summary on one machine, in one process."""
-    return summarize(split(large_file), plan)
+def expected(large_file: str, plan: ScanPlan) -> Scanned:
+    """The scan on one machine, in one process."""
+    return scanned(split(large_file), plan, Engine(map))
 
 
 def on_cluster(nodes: RayNodes, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -171,15 +199,16 @@ def test_progress_adds_up_to_the_size_of_the_file(nodes: RayNodes, large_file: s
 
 
 @pytest.mark.parametrize(
-    ("sent", "code", "message"),
+    ("sent", "code", "message", "title"),
     [
-        (signal.SIGINT, 130, b"ftkit: interrupted"),
-        (signal.SIGTERM, 143, b""),
-        (signal.SIGKILL, -signal.SIGKILL, b""),
+        (signal.SIGINT, 130, b"ftkit: interrupted", TASK),
+        (signal.SIGINT, 130, b"ftkit: interrupted", COMPARISON),
+        (signal.SIGTERM, 143, b"", TASK),
+        (signal.SIGKILL, -signal.SIGKILL, b"", TASK),
     ],
 )
 def test_a_signal_ends_the_command_the_driver_and_the_tasks(
-    sent: int, code: int, message: bytes, nodes: RayNodes, large_file: str
+    sent: int, code: int, message: bytes, title: str, nodes: RayNodes, large_file: str
 ) -> None:
     links = [Path(f"copy{number}.jsonl") for number in range(20)]
     for link in links:
@@ -190,29 +219,31 @@ def test_a_signal_ends_the_command_the_driver_and_the_tasks(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    nodes.wait_for_workers(TASK)
+    nodes.wait_for_workers(title)
     os.killpg(process.pid, sent)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors.strip()) == (code, b"", message)
     wait_for_no_driver(DRIVER)
     nodes.wait_for_no_worker(TASK)
+    nodes.wait_for_no_worker(COMPARISON)
 
 
 def test_summaries_are_equal_whatever_the_shards_and_windows(
     nodes: RayNodes,
     large_file: str,
     plan: ScanPlan,
-    expected: Summary,
+    expected: Scanned,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cases = random.Random(1)
-    with ray_cluster(nodes.address) as map_:
+    with ray_cluster(nodes.address) as engine:
         for _ in range(6):
             monkeypatch.setattr(module, "WINDOW", cases.choice([1, 2, 8]))
             monkeypatch.setattr(module, "RUNNING_PER_PROCESSOR", cases.choice([0, 1, 4]))
             monkeypatch.setattr(module, "TASKS_PER_PROCESSOR", cases.choice([1, 3, 100]))
+            monkeypatch.setattr(partitioned, "PARTITION_BYTES", cases.choice([1 << 17, 1 << 28]))
             shards = split(large_file, cases.choice([1 << 20, 3_000_017, 16 << 20, 1 << 30]))
-            assert summarize(shards, plan, map_) == expected
+            assert scanned(shards, plan, engine) == expected
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
@@ -221,23 +252,83 @@ def test_summaries_are_equal_while_workers_and_nodes_are_killed(
     nodes: RayNodes,
     large_file: str,
     plan: ScanPlan,
-    expected: Summary,
+    expected: Scanned,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MAX_JOINED", 1)
+    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 1 << 16)
     cases = random.Random(kills)
-    with ray_cluster(nodes.address) as map_:
-        summarize(split(large_file), plan, map_)
+    with ray_cluster(nodes.address) as engine:
+        scanned(split(large_file), plan, engine)
         for number in range(kills):
             kill = threading.Thread(target=kill_one, args=(nodes, cases, number % 2 == 0))
             kill.start()
             try:
                 shards = split(large_file, cases.choice([1 << 20, 4 << 20]))
-                assert summarize(shards, plan, map_) == expected
+                assert scanned(shards, plan, engine) == expected
             finally:
                 kill.join()
             while len(nodes.nodes) < NODES:
                 nodes.add()
+
+
+def test_fingerprints_of_a_dead_node_are_computed_again(
+    nodes: RayNodes,
+    large_file: str,
+    plan: ScanPlan,
+    expected: Scanned,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_JOINED", 1)
+    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 1 << 16)
+    with ray_cluster(nodes.address) as engine:
+        summary = summarize(split(large_file, 1 << 20), plan, engine.map)
+        fingerprints = engine.fingerprints(summary)
+        replace_all(nodes)
+        assert list(fingerprints.copies()) == expected.copies
+        replace_all(nodes)
+        conflicts = fingerprints.conflicts()
+        assert conflicts
+        assert list(conflicts.lines()) == expected.conflicts
+        replace_all(nodes)
+        assert fingerprints.distinct_answers() == expected.answers
+
+
+def replace_all(nodes: RayNodes) -> None:
+    """Kill all nodes but the head, with all that they keep, and add as many."""
+    for node in list(nodes.nodes):
+        nodes.kill(node)
+        nodes.remove(node)
+        nodes.add()
+
+
+def test_fingerprints_of_a_file_that_was_changed_are_not_computed_again(
+    nodes: RayNodes, large_file: str, plan: ScanPlan, tmp_path: Path
+) -> None:
+    path = tmp_path / "changed.jsonl"
+    path.write_bytes(Path(large_file).read_bytes())
+    with ray_cluster(nodes.address) as engine:
+        summary = summarize(split(str(path)), plan, engine.map)
+        path.write_bytes(b"oops\n")
+        replace_all(nodes)
+        with pytest.raises(FtkitError, match="has another file at"):
+            list(engine.fingerprints(summary).copies())
+
+
+def test_the_output_is_that_of_one_machine_if_a_node_dies_while_examples_are_compared(
+    nodes: RayNodes, large_file: str
+) -> None:
+    command = [*VALIDATE, "-o", "json", "--validation-file", large_file, large_file]
+    local = run_command(command)
+    victim = min(nodes.nodes)
+
+    def kill() -> None:
+        nodes.wait_for_workers(COMPARISON)
+        nodes.kill(victim)
+
+    assert run_command([*command, "--engine", f"ray={nodes.address}"], kill) == local
+    nodes.remove(victim)
+    nodes.add()
 
 
 def kill_one(nodes: RayNodes, cases: random.Random, is_node: bool) -> None:

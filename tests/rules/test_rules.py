@@ -13,6 +13,7 @@ from ftkit.catalog import find_limits
 from ftkit.dataset.detect import Head
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, Reading
 from ftkit.rules import RULES, Rule, ScanPlan, choose_rules, find_rule, rules_by_subject
+from ftkit.rules.fingerprints import LocalFingerprints
 from ftkit.rules.nodes import Dataset, SchemaError
 from ftkit.rules.samples import COMPLETION_FILE, numbered_chats
 from ftkit.summary import FileReport, Summary
@@ -135,7 +136,8 @@ def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> N
 def test_a_large_file_breaks_the_rules_on_size(rule: Rule) -> None:
     plan = ScanPlan(find_limits(), rules=frozenset({rule.name}))
     for size, expected in ((rule.context["bytes"], [rule.name]), (1000, [])):
-        findings = Checks(plan).dataset(Dataset(Summary(examples=60, lines=60, size=size)))
+        summary = Summary(examples=60, lines=60, size=size)
+        findings = Checks(plan).dataset(Dataset(summary, LocalFingerprints()))
         assert [finding.rule for finding, _ in findings] == expected
 
 

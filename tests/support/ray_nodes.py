@@ -23,7 +23,10 @@ STORE_BYTES = 80 << 20
 """Size of the object store of a node."""
 
 TASK = "ray::scan_shard"
-"""Part of the title of a worker that runs a task."""
+"""Part of the title of a worker that scans a shard."""
+
+COMPARISON = "ray::compare_examples"
+"""Part of the title of a worker that compares the fingerprints of examples."""
 
 MARKER, RUN = "FTKIT_TEST_RUN", secrets.token_hex(8)
 """Environment variable of the processes of this test run, and its value."""

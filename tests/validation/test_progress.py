@@ -15,7 +15,7 @@ from ftkit.cli.inputs import progress
 from ftkit.dataset.object_location import RemoteObject
 from ftkit.dataset.reader import BLOCK_BYTES, Part, split
 from ftkit.summary import Summary
-from ftkit.validation.engines import engine_map
+from ftkit.validation.engines import open_engine
 from support.examples import chat_lines
 from support.fixture_types import Write
 
@@ -47,8 +47,8 @@ def test_progress_is_reported_before_the_first_part_is_scanned(
         reported.append(done)
         Path(file + ".reported").touch()
 
-    with engine_map(workers, [path.stat().st_size], report) as map_:
-        summaries = list(map_(scan_until_reported, split(str(path), 100)))
+    with open_engine(workers, [path.stat().st_size], report) as engine:
+        summaries = list(engine.map(scan_until_reported, split(str(path), 100)))
     assert sum(reported) == sum(summary.size for summary in summaries) == 700
 
 

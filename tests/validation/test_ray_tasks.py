@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ftkit.catalog import find_limits
 from ftkit.dataset.reader import Shard, split
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.summary import Summary
+from ftkit.validation.partitions import FindCopies
 from ftkit.validation.ray_messages import Failure
-from ftkit.validation.ray_tasks import PIECE_BYTES, FileDigest, Task, digest_file, run_task
+from ftkit.validation.ray_tasks import (
+    MIN_OUTPUT_BYTES,
+    PIECE_BYTES,
+    Error,
+    FileDigest,
+    ScanShard,
+    digest_file,
+    padded,
+    run_task,
+    unpadded,
+)
 from ftkit.validation.scan import PlannedScan, scan
 from support.examples import chat_lines
 
 PLAN = ScanPlan(find_limits("openai", None, None), rules=choose_rules((), ()))
 
 
-def run(path: Path, shard: Shard, digest: FileDigest | None) -> bytes | Failure:
+def run(path: Path, shard: Shard, digest: FileDigest | None) -> list[bytes] | Error:
     sent = msgspec.structs.replace(shard, file="")
-    task = Task(PlannedScan(PLAN), sent, os.fsencode(path), digest)
+    task = ScanShard(PlannedScan(PLAN), sent, os.fsencode(path), digest)
     return run_task(msgspec.msgpack.encode(task), "node-1")
 
 
@@ -36,9 +50,36 @@ def data(tmp_path: Path) -> Path:
 
 def test_the_result_is_the_summary_of_the_shard(data: Path) -> None:
     for shard in split(str(data), 5000):
-        result = run(data, shard, digest_file(str(data)))
-        assert isinstance(result, bytes)
-        assert msgspec.msgpack.decode(result, type=Summary) == scan(shard, PLAN)
+        results = run(data, shard, digest_file(str(data)))
+        assert isinstance(results, list)
+        summary = msgspec.msgpack.decode(results[0], type=Summary)
+        whole = scan(shard, PLAN)
+        assert (summary.fingerprints, unpadded(results[1])) == (b"", whole.fingerprints)
+        assert msgspec.structs.replace(summary, fingerprints=whole.fingerprints) == whole
+
+
+@pytest.mark.parametrize("error", [Failure(b"node-2 has another file"), "node-2 has no ftkit"])
+def test_the_error_of_an_input_is_that_of_the_task(error: Failure | str) -> None:
+    task = msgspec.msgpack.encode(FindCopies())
+    assert run_task(task, "node-1", [padded(b""), error]) == error
+
+
+def test_outputs_are_the_inputs_of_other_tasks() -> None:
+    records = [struct.pack("<QQQ", line, 7, 8) for line in (1, 2)]
+    task = msgspec.msgpack.encode(FindCopies())
+    assert run_task(task, "node-1", list(map(padded, records))) == [struct.pack("<QQ", 2, 1)]
+
+
+@given(st.binary(max_size=100))
+def test_outputs_are_too_long_for_the_driver_and_come_back_as_they_were(output: bytes) -> None:
+    data = padded(output)
+    assert unpadded(data) == output
+    assert len(data) == (MIN_OUTPUT_BYTES if output else 0)
+
+
+def test_an_output_that_is_long_enough_grows_by_its_length_only() -> None:
+    output = bytes(range(256)) * 1000
+    assert (len(padded(output)), unpadded(padded(output))) == (len(output) + 8, output)
 
 
 @pytest.mark.parametrize("change", ["one byte", "one byte more", "no file"])
@@ -75,7 +116,7 @@ def test_an_object_that_cannot_be_read_names_the_node(monkeypatch: pytest.Monkey
     url = "az://container/data.jsonl"
     result = run_task(
         msgspec.msgpack.encode(
-            Task(PlannedScan(PLAN), Shard("", 0, 10, '"1"'), url.encode(), digest=None)
+            ScanShard(PlannedScan(PLAN), Shard("", 0, 10, '"1"'), url.encode(), digest=None)
         ),
         "node-1",
     )

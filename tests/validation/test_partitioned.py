@@ -1,0 +1,136 @@
+"""Fingerprints that are compared in partitions have the answers of those in memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from unittest import mock
+
+import msgspec
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ftkit.catalog import find_limits
+from ftkit.dataset.inputs import open_source
+from ftkit.dataset.reader import Part, Shard
+from ftkit.rules import RULES, ScanPlan
+from ftkit.summary import FileReport, Summary
+from ftkit.validation import partitioned
+from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
+from ftkit.validation.scan import Engine, PlannedScan
+from ftkit.validation.validate import Purpose, ScannedFile
+from support.property_tests import example_count
+
+PLAN = ScanPlan(find_limits(), rules=frozenset(RULES), keep=5)
+
+Files = tuple[list[bytes], list[bytes]]
+"""Lines of a training file and of its validation file."""
+
+
+class NodesInProcess:
+    """Nodes that run their tasks in this process. `outputs` are those that were not released."""
+
+    def __init__(self, cuts: Sequence[int]) -> None:
+        self._cuts = cuts
+        self._count = 0
+        self.outputs: dict[Output, bytes] = {}
+
+    def map(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
+        for part in parts:
+            assert isinstance(part, Shard)
+            ends = sorted({part.start, *(cut for cut in self._cuts if cut < part.end), part.end})
+            for start, end in pairwise(ends):
+                summary = scan(msgspec.structs.replace(part, start=start, end=end))
+                task = self._add([summary.fingerprints])
+                stored = STORED.pack(0, task, summary.examples)
+                yield msgspec.structs.replace(summary, fingerprints=stored)
+
+    def fingerprints(self, summary: Summary) -> PartitionedFingerprints:
+        return PartitionedFingerprints(summary.fingerprints, self)
+
+    def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
+        for step in steps:
+            outcome = step.operation([self.outputs[name] for name in step.inputs])
+            assert len(outcome.outputs) == step.outputs
+            yield self._add(outcome.outputs), outcome.result
+
+    def release(self, tasks: Iterable[int]) -> None:
+        released = set(tasks)
+        self.outputs = {
+            name: data for name, data in self.outputs.items() if name[0] not in released
+        }
+
+    def _add(self, outputs: Sequence[bytes]) -> int:
+        self._count += 1
+        self.outputs |= {(self._count, number): data for number, data in enumerate(outputs)}
+        return self._count
+
+
+def chat_line(prompt: int, answer: int) -> bytes:
+    messages = [
+        {"role": "user", "content": f"Question {prompt}"},
+        {"role": "assistant", "content": f"Answer {answer}"},
+    ]
+    return json.dumps({"messages": messages}).encode()
+
+
+def completion_line(prompt: int, answer: int) -> bytes:
+    return json.dumps({"prompt": f"Question {prompt}", "completion": f" {answer} it is"}).encode()
+
+
+def lines_of(line: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[bytes]]:
+    return st.lists(st.one_of(line, line, line, st.sampled_from([b"", b"oops"])), max_size=60)
+
+
+FEW_ANSWERS = [
+    *(chat_line(number // 3, number % 3) for number in range(12)),
+    *(chat_line(number, number) for number in range(12, 24)),
+]
+"""Examples that share prompts and a few answers, and others with answers of their own."""
+
+
+@st.composite
+def files(draw: st.DrawFn) -> Files:
+    """Files with many copies and conflicts, or with few."""
+    most = draw(st.sampled_from([2, 6, 1000]))
+    numbers = st.integers(0, most)
+    line = st.builds(draw(st.sampled_from([chat_line, completion_line])), numbers, numbers)
+    return draw(lines_of(line)), draw(lines_of(line))
+
+
+def reports(folder: Path, files: Files, engine: Engine) -> list[FileReport]:
+    """Return the reports on a training file and its validation file."""
+    names: tuple[Purpose, Purpose] = ("training", "validation")
+    scanned = []
+    for name, lines in zip(names, files, strict=True):
+        path = folder / f"{name}.jsonl"
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        scanned.append(ScannedFile(open_source(str(path), "files"), PLAN, name, engine))
+    return [scanned[0].report(scanned[1]), scanned[1].report()]
+
+
+@given(
+    files(),
+    st.lists(st.integers(1, 5000), max_size=6),
+    st.integers(1, 400),
+    st.integers(1, 4),
+)
+@example(([chat_line(n // 4, n) for n in range(40)], [chat_line(3, 13)] * 2), [700], 100, 2)
+@example((FEW_ANSWERS, FEW_ANSWERS), [700], 100, 2)
+@example(([completion_line(n, n) for n in range(9)], [completion_line(1, 1)]), [99, 300], 48, 1)
+@settings(max_examples=example_count(150), deadline=None)
+def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
+    files: Files, cuts: list[int], partition_bytes: int, max_inputs: int
+) -> None:
+    nodes = NodesInProcess(cuts)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(partitioned, "PARTITION_BYTES", partition_bytes),
+        mock.patch.object(partitioned, "MAX_INPUTS", max_inputs),
+    ):
+        expected = reports(Path(folder), files, Engine(map))
+        assert reports(Path(folder), files, Engine(nodes.map, nodes.fingerprints)) == expected
+    assert nodes.outputs == {}
