@@ -248,12 +248,13 @@ class Cluster:
         self._messages.put(None)
 
     def close(self) -> None:
-        """End the driver and its tasks."""
+        """End the driver and its tasks. A driver that does not end in time is killed."""
         stdin, stdout = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
         with suppress(OSError):
             stdin.close()
         try:
-            self._process.wait(END_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         finally:
             self._process.kill()
             self._process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 
 import pytest
 
@@ -11,7 +12,7 @@ import ftkit
 from ftkit.dataset.reader import Shard
 from ftkit.errors import UsageError
 from ftkit.validation.engines import ray_address
-from ftkit.validation.ray_cluster import joined
+from ftkit.validation.ray_cluster import Cluster, joined
 from support.commands import run_ftkit
 from support.examples import chat_lines
 
@@ -79,3 +80,12 @@ def test_joined_shards_cover_the_same_bytes_in_order(size: int, count: int) -> N
     assert len(together) == -(-len(shards) // count)
     assert (together[0].start, together[-1].end) == (0, 100)
     assert all(one.end == two.start for one, two in itertools.pairwise(together))
+
+
+def test_a_driver_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr("ftkit.validation.ray_cluster.RUN_MODULE", sleep)
+    monkeypatch.setattr("ftkit.validation.ray_cluster.END_SECONDS", 0.5)
+    start = time.monotonic()
+    Cluster("auto", None, None).close()
+    assert time.monotonic() - start < 30
