@@ -24,12 +24,12 @@ import msgspec
 
 from compare import HERE, MIB, data_file, describe_machine, run, say
 from ftkit.catalog import find_limits
-from ftkit.dataset.reader import Shard, split
+from ftkit.dataset.reader import PART_BYTES, Shard, shards_of, split
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.nodes import Dataset
 from ftkit.summary import Summary
 from ftkit.validation.engines import engine_map
-from ftkit.validation.ray_cluster import MAX_JOINED, ray_cluster
+from ftkit.validation.ray_cluster import TASK_BYTES, joined, ray_cluster, shards_per_task
 from ftkit.validation.scan import Map, scan, summarize
 
 ROOT = HERE.parent
@@ -40,7 +40,7 @@ from support.object_storage import KEYS  # type: ignore[import-not-found]  # noq
 from support.ray_nodes import ENVIRONMENT, drivers, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
-TINY_TASKS = 1000
+EMPTY_TASKS = 1000
 ADDED = 400
 """Summaries of tasks that are added up."""
 
@@ -52,7 +52,7 @@ RULE_NAMES = ("duplicate-example", "duplicate-conflict")
 
 
 class Adding(NamedTuple):
-    """Bytes of the summary of a task, and CPU seconds to decode and add it."""
+    """Bytes of the summary of a task of the large file, and CPU seconds to decode and add it."""
 
     size: int
     seconds: float
@@ -94,7 +94,7 @@ def best(
 
 def measure_nodes(file: str, repeat: int) -> float:
     """Print the seconds by nodes; return the overhead of a task in seconds."""
-    print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
+    print("| nodes | connect, s | scan, s | an empty task, ms | CPU of it here, ms |")
     print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
         with engine_map(workers, [os.path.getsize(file)]) as map_:
@@ -119,12 +119,16 @@ def measure_nodes(file: str, repeat: int) -> float:
 
 
 def measure_tasks(map_: Map, file: str, repeat: int) -> tuple[float, float]:
-    """Return the seconds of a task that reads almost nothing, and those of CPU on this machine."""
-    size = MAX_JOINED * TINY_TASKS
-    shards = [Shard(file, start, start + 1) for start in range(size)]
+    """Return the seconds of a task that reads nothing, and those of CPU on this machine.
+
+    Its shard is behind the end of the file, and too large to be joined with others.
+    """
+    end = os.path.getsize(file)
+    starts = [end + number * TASK_BYTES for number in range(EMPTY_TASKS)]
+    shards = [Shard(file, start, start + TASK_BYTES) for start in starts]
     start = cpu_seconds()
     wall = best(repeat, partial(summarize, shards, plan(), map_))
-    return wall / TINY_TASKS, (cpu_seconds() - start) / repeat / TINY_TASKS
+    return wall / EMPTY_TASKS, (cpu_seconds() - start) / repeat / EMPTY_TASKS
 
 
 def cpu_seconds() -> float:
@@ -141,7 +145,7 @@ def measure_adding(file: str) -> tuple[Adding, Adding, float]:
     """Return what adding a task takes, with and without fingerprints, and bytes an example."""
     summary = scan(split(file, 1 << 40)[0], plan())
     bare = msgspec.structs.replace(summary, fingerprints=b"")
-    share = (MAX_JOINED << 24) / summary.size  # of the file in a task
+    share = LARGE_BYTES / len(large_tasks()) / summary.size  # of the file in a task
     others, fingerprints = time_adding(bare), time_adding(summary)
     size = len(msgspec.msgpack.encode(bare))
     with_them = Adding(
@@ -149,6 +153,12 @@ def measure_adding(file: str) -> tuple[Adding, Adding, float]:
         others + (fingerprints - others) * share,
     )
     return with_them, Adding(size, others), summary.size / summary.examples
+
+
+def large_tasks() -> list[Shard]:
+    """Return the tasks that the large file is scanned in."""
+    shards = shards_of("large.jsonl", LARGE_BYTES, PART_BYTES)
+    return list(joined(shards, shards_per_task(shards, LARGE_NODES * LARGE_PROCESSORS)))
 
 
 def time_adding(summary: Summary) -> float:
@@ -194,13 +204,16 @@ def in_process(function: Callable[..., Any], *arguments: object) -> Any:
 
 def print_model(scale: Scale) -> None:
     """Print what 10 TB on 1,000 nodes take, by the parts that were measured."""
-    tasks = LARGE_BYTES / (MAX_JOINED << 24)
+    tasks = len(large_tasks())
     examples = LARGE_BYTES / scale.examples
     added, bare = scale.adding, scale.adding_bare
     rows = [
         ("measured: sending a task and receiving its result", f"{1000 * scale.overhead:.2f} ms"),
         ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
-        ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.1f} MB"),
+        (
+            f"measured: summary of a task of {LARGE_BYTES / tasks / MIB:.0f} MiB",
+            f"{added.size / 10**6:.1f} MB",
+        ),
         ("measured: the same without fingerprints", f"{bare.size / 10**6:.2f} MB"),
         ("measured: decoding and adding it", f"{1000 * added.seconds:.0f} ms"),
         ("measured: the same without fingerprints", f"{1000 * bare.seconds:.0f} ms"),

@@ -224,7 +224,7 @@ def test_summaries_are_equal_while_workers_and_nodes_are_killed(
     expected: Summary,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_JOINED", 1)
+    monkeypatch.setattr(module, "TASK_BYTES", 1)
     cases = random.Random(kills)
     with ray_cluster(nodes.address) as map_:
         summarize(split(large_file), plan, map_)

@@ -9,10 +9,16 @@ import time
 import pytest
 
 import ftkit
-from ftkit.dataset.reader import Shard
+from ftkit.dataset.reader import PART_BYTES, Shard, shards_of
 from ftkit.errors import UsageError
 from ftkit.validation.engines import ray_address
-from ftkit.validation.ray_cluster import Cluster, joined
+from ftkit.validation.ray_cluster import (
+    TASK_BYTES,
+    TASKS_PER_PROCESSOR,
+    Cluster,
+    joined,
+    shards_per_task,
+)
 from support.commands import run_ftkit
 from support.examples import chat_lines
 
@@ -80,6 +86,17 @@ def test_joined_shards_cover_the_same_bytes_in_order(size: int, count: int) -> N
     assert len(together) == -(-len(shards) // count)
     assert (together[0].start, together[-1].end) == (0, 100)
     assert all(one.end == two.start for one, two in itertools.pairwise(together))
+
+
+@pytest.mark.parametrize("processors", [1, 100, 8000])
+@pytest.mark.parametrize("size", [10**9, 10**11, 3 * 10**12, 10**13])
+def test_a_task_is_limited_by_its_bytes_and_by_its_share(size: int, processors: int) -> None:
+    shards = shards_of("a", size, PART_BYTES)
+    tasks = list(joined(shards, shards_per_task(shards, processors)))
+    assert max(task.end - task.start for task in tasks) <= TASK_BYTES
+    assert len(tasks) >= min(len(shards), TASKS_PER_PROCESSOR * processors)
+    halved = len(tasks) // 2
+    assert halved < TASKS_PER_PROCESSOR * processors or size / halved > TASK_BYTES / 2
 
 
 def test_a_driver_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
