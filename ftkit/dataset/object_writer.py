@@ -62,7 +62,7 @@ class ObjectWriter(io.RawIOBase):
         self._pieces: Queue[bytes | None] = Queue(QUEUED_PIECES)
         self._buffer = bytearray()
         self._size = 0
-        self._is_begun, self._is_aborted = Event(), False
+        self._is_begun, self._is_aborted, self._is_completed = Event(), False, False
         self._error: Exception | None = None
         self._thread = Thread(target=self._upload, name="ftkit-objects", daemon=True)
 
@@ -85,7 +85,10 @@ class ObjectWriter(io.RawIOBase):
 
         Raises:
             FileError: The upload has failed, or would have too many parts.
+            ValueError: The upload is complete.
         """
+        if self._is_completed:
+            raise ValueError("write to a completed upload")
         self._buffer += data
         if len(self._buffer) >= PIECE_BYTES:
             self.flush()
@@ -116,6 +119,7 @@ class ObjectWriter(io.RawIOBase):
         self._hand_over(None)
         self._thread.join()
         self._check()
+        self._is_completed = True
 
     def abort(self) -> None:
         """Delete the parts in the store, and wait until they are. Do nothing after `complete`."""

@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ftkit.dataset.object_writer import PART_BYTES, PARTS_AT_ONCE, ObjectWriter, object_writer
+from ftkit.dataset.object_writer import (
+    PART_BYTES,
+    PARTS_AT_ONCE,
+    ObjectWriter,
+    object_writer,
+    open_upload,
+)
 from ftkit.errors import FileError, UsageError
 from support.examples import chat_lines
 from support.fixture_types import Run
@@ -63,6 +69,15 @@ def test_the_former_object_is_there_until_the_end(storage: Storage) -> None:
         assert storage.uploads() == [KEY]
         assert storage.get(KEY) == b"former"
     assert storage.get(KEY) == DATA
+
+
+def test_nothing_can_be_written_after_the_completion(storage: Storage) -> None:
+    with open_upload(URL) as writer:
+        writer.write(b"all")
+        writer.complete()
+        with pytest.raises(ValueError, match="write to a completed upload"):
+            writer.write(b" and more")
+    assert storage.get(KEY) == b"all"
 
 
 @pytest.mark.usefixtures("small_parts")
