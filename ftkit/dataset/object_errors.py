@@ -156,7 +156,7 @@ def _bad_key(failure: _Failure) -> str:
 
 _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], ...] = (
     (
-        lambda it: it.kind == "PreconditionError" or it.status == 412,
+        lambda it: it.action == "read" and (it.kind == "PreconditionError" or it.status == 412),
         lambda it: changed(it.location),
     ),
     (lambda it: it.kind == "InvalidPathError", _bad_key),
@@ -169,7 +169,10 @@ _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], .
         lambda it: f"no such bucket: {it.location.root}; check its name and the endpoint",
     ),
     (
-        lambda it: it.code in OTHER_REGION or it.status == 301 or "configured region" in it.text,
+        lambda it: (
+            it.location.scheme == "s3"
+            and (it.code in OTHER_REGION or it.status == 301 or "configured region" in it.text)
+        ),
         lambda it: f"{it.location.root} is in another region; set AWS_REGION to it",
     ),
     (

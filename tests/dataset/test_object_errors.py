@@ -47,6 +47,18 @@ def failed(status: int, code: str = "") -> Exception:
             "s3://bucket is in another region; set AWS_REGION to it",
         ),
         (
+            WEB,
+            failed(301),
+            "cannot read https://example.com/a.jsonl: example.com answered with status 301; check "
+            "the settings of the storage",
+        ),
+        (
+            S3._replace(scheme="gs"),
+            failed(301),
+            "cannot read gs://bucket/a.jsonl: the object storage answered with status 301; check "
+            "the settings of the storage",
+        ),
+        (
             S3,
             failed(403, "SignatureDoesNotMatch"),
             "the credentials for s3://bucket were rejected (SignatureDoesNotMatch); "
@@ -109,6 +121,13 @@ def failed(status: int, code: str = "") -> Exception:
 )
 def test_each_cause_has_a_line(location: Location, error: Exception, message: str) -> None:
     assert str(object_error(location, error)) == message
+
+
+def test_a_failed_condition_of_a_write_is_no_change_of_what_is_read() -> None:
+    assert str(object_error(S3, failed(412, "PreconditionFailed"), "write")) == (
+        "cannot write s3://bucket/a.jsonl: the object storage answered with status 412 "
+        "(PreconditionFailed); check the settings of the storage"
+    )
 
 
 def test_only_an_object_in_a_bucket_that_exists_is_missing() -> None:
