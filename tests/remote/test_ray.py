@@ -28,6 +28,7 @@ from ftkit.rules import ScanPlan, choose_rules
 from ftkit.summary import Summary
 from ftkit.validation import ray_cluster as module
 from ftkit.validation.ray_cluster import ray_cluster
+from ftkit.validation.ray_messages import LENGTH, Channel, Connect
 from ftkit.validation.scan import summarize
 from support.commands import run_ftkit
 from support.examples import chat_example
@@ -160,6 +161,19 @@ def test_an_address_without_a_cluster_is_one_line(clean_file: str) -> None:
     assert result.stderr == (
         "ftkit: no Ray cluster answers at 127.0.0.1:1: connection refused; is its head node running?\n"
     )
+
+
+def test_a_message_that_is_not_valid_ends_the_driver() -> None:
+    command = [sys.executable, "-m", DRIVER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin
+        try:
+            Channel(io.BytesIO(), process.stdin).send(Connect("127.0.0.1:1"))  # Ray tries it long
+            process.stdin.write(LENGTH.pack(1) + b"?")
+            process.stdin.flush()
+            assert process.wait(30) == 1
+        finally:
+            process.kill()
 
 
 def test_progress_adds_up_to_the_size_of_the_file(nodes: RayNodes, large_file: str) -> None:
