@@ -8,13 +8,13 @@ from concurrent.futures import Future
 from datetime import timedelta
 from functools import lru_cache
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from ftkit._local import is_loopback
 from ftkit.dataset.aws_profile import profile_settings
 from ftkit.dataset.object_credentials import lacks_credentials
-from ftkit.dataset.object_errors import no_credentials, object_error
+from ftkit.dataset.object_errors import no_credentials, object_error, settings_error
 from ftkit.dataset.object_location import Location
 from ftkit.dataset.object_schemes import SCHEMES
 from ftkit.errors import FileError, install_command
@@ -35,6 +35,8 @@ REQUEST_SECONDS = 3600
 """Seconds after which a request ends whose bytes arrive very slowly."""
 
 _PREFIXES = tuple(service.prefix for service in SCHEMES.values())
+
+_Items: TypeAlias = tuple[tuple[str, str], ...]
 
 T = TypeVar("T")
 
@@ -79,21 +81,21 @@ def request(
 def open_store(location: Location) -> Any:
     """Return obstore's store for the bucket or the server of a location.
 
-    Settings and credentials come from the variables that the tools of each service read.
+    Settings and credentials come from the variables and the profiles that the tools of each service
+    read. A store is used again as long as these are the same.
 
     Raises:
         FileError: The package is not installed, or the settings cannot be used.
     """
-    environment = tuple(
-        sorted((name, value) for name, value in os.environ.items() if name.startswith(_PREFIXES))
-    )
-    return _open_store(location.scheme, location.bucket, environment, RETRY_SECONDS)
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_PREFIXES)}
+    profile = profile_settings(variables) if location.scheme == "s3" else {}
+    return _open_store(location._replace(key=""), _items(variables), _items(profile))
 
 
 @lru_cache(maxsize=16)
-def _open_store(
-    scheme: str, bucket: str, environment: tuple[tuple[str, str], ...], retry_seconds: float
-) -> Any:
+def _open_store(location: Location, environment: _Items, profile: _Items) -> Any:
+    """Return a store for the bucket or the server of a location, whose key is empty."""
+    scheme, bucket = location.scheme, location.bucket
     try:
         from obstore import store
     except ImportError:
@@ -101,47 +103,43 @@ def _open_store(
             f"{scheme}:// URLs need the package obstore; install it with "
             + install_command("remote")
         ) from None
-    variables = dict(environment)
-    settings: dict[str, Any] = profile_settings(variables) if scheme == "s3" else {}
-    endpoint = settings.get("endpoint") or _first(variables, SCHEMES[scheme].endpoints)
-    if endpoint:  # else obstore may prefer another variable to the one that is checked here
-        settings["base_url" if scheme == "gs" else "endpoint"] = endpoint
+    variables, settings = dict(environment), dict(profile)
+    endpoint = settings.pop("endpoint", "") or _first(variables, SCHEMES[scheme].endpoints)
     if "access_key_id" not in settings and lacks_credentials(scheme, variables):
-        raise FileError(no_credentials(Location(scheme, bucket, "")))
-    common: dict[str, Any] = {
+        raise FileError(no_credentials(location))
+    if scheme == "az":
+        _check_account(variables)
+    options: dict[str, Any] = {
+        **settings,
         "client_options": _client_options(scheme, endpoint, variables),
-        "retry_config": {
-            "max_retries": MAX_RETRIES,
-            "retry_timeout": timedelta(seconds=retry_seconds),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=10),
-                "base": 2,
-            },
+        "retry_config": _retry_options(),
+    }
+    if endpoint:  # else obstore may prefer another variable to the one that is checked here
+        options["base_url" if scheme == "gs" else "endpoint"] = endpoint
+    try:
+        if not location.is_bucket:
+            return store.HTTPStore.from_url(location.root, **options)
+        kinds = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
+        return kinds[scheme](bucket, **options)
+    except Exception as error:  # obstore raises its own types, and ValueError
+        raise settings_error(location, error) from error
+
+
+def _items(values: dict[str, str]) -> _Items:
+    """Return the items of a dictionary in a form that can be a key."""
+    return tuple(sorted(values.items()))
+
+
+def _retry_options() -> dict[str, Any]:
+    return {
+        "max_retries": MAX_RETRIES,
+        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=100),
+            "max_backoff": timedelta(seconds=10),
+            "base": 2,
         },
     }
-    try:
-        if scheme == "s3":
-            return store.S3Store(bucket, **settings, **common)
-        if scheme == "gs":
-            return store.GCSStore(bucket, **settings, **common)
-        if scheme == "az":
-            _check_account(variables)
-            return store.AzureStore(bucket, **settings, **common)
-        common["client_options"]["allow_http"] = scheme == "http"
-        return store.HTTPStore.from_url(f"{scheme}://{bucket}", **common)
-    except FileError:
-        raise
-    except Exception as error:  # obstore raises its own types, and ValueError
-        if "CA certificates" in str(error):
-            raise FileError(
-                "there are no certificates for https; install the package ca-certificates, or set "
-                "SSL_CERT_FILE"
-            ) from error
-        raise FileError(
-            f"the settings for {scheme}://{bucket} cannot be used ({type(error).__name__}); check "
-            f"the variables {SCHEMES[scheme].variables}"
-        ) from error
 
 
 def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> dict[str, Any]:
@@ -155,6 +153,8 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
         "read_timeout": f"{SILENCE_SECONDS}s",
         "timeout": f"{REQUEST_SECONDS}s",
     }
+    if scheme in ("http", "https"):
+        options["allow_http"] = scheme == "http"
     if not endpoint:
         return options
     try:

@@ -93,6 +93,24 @@ def object_error(location: Location, error: BaseException, action: str = "read")
     return FileError(_unreachable(failure))
 
 
+def settings_error(location: Location, error: Exception) -> FileError:
+    """Return the error of settings that obstore does not accept, as one line.
+
+    Args:
+        location: The bucket or the web server.
+        error: Exception of obstore, of which only the class is named.
+    """
+    if "CA certificates" in str(error):
+        return FileError(
+            "there are no certificates for https; install the package ca-certificates, or set "
+            "SSL_CERT_FILE"
+        )
+    return FileError(
+        f"the settings for {location.root} cannot be used ({type(error).__name__}); check the "
+        f"variables {location.service.variables}"
+    )
+
+
 def is_missing(error: BaseException) -> bool:
     """Return True if there is no such object, although there is its bucket."""
     code = _CODE.search(str(error))

@@ -84,7 +84,6 @@ def test_silence_counts_as_a_cut_connection(
     monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, url: str
 ) -> None:
     monkeypatch.setattr("ftkit.dataset.object_client.SILENCE_SECONDS", 1)
-    monkeypatch.setattr("ftkit.dataset.object_client.RETRY_SECONDS", 59)  # another client
     proxy.faults.append(Fault(cut_at=0.5, delay=30))
     assert ftkit.validate(url).files[0].examples == 200
 
@@ -93,7 +92,6 @@ def test_a_connection_that_is_cut_again_and_again_brings_the_rest(
     monkeypatch: pytest.MonkeyPatch, storage: Storage, proxy: FaultyProxy
 ) -> None:
     monkeypatch.setattr("ftkit.dataset.object_client.MAX_RETRIES", 0)
-    monkeypatch.setattr("ftkit.dataset.object_client.RETRY_SECONDS", 58)  # another client
     monkeypatch.setattr("ftkit.dataset.object_stream.FIRST_BYTES", 16 << 20)
     data = bytes(range(256)) * (12 << 12)
     with open_object(storage.put("large.bin", data)) as stream:
@@ -354,6 +352,19 @@ def test_the_keys_of_a_profile_are_used(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
     monkeypatch.setenv("AWS_PROFILE", "team")
     assert find_object(url).size == len(CHATS)
+
+
+def test_keys_that_are_rotated_in_a_profile_are_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, proxy: FaultyProxy
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    credentials = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    for key in ("AKIAONE", "AKIATWO"):
+        credentials.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = x\n")
+        find_object(url)
+        assert f"Credential={key}/" in proxy.requests[-1].authorization
 
 
 class TestWebServers:
