@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
@@ -14,8 +15,8 @@ from urllib.parse import urlsplit
 from ftkit._local import is_loopback
 from ftkit.dataset.aws_profile import profile_settings
 from ftkit.dataset.object_credentials import lacks_credentials
-from ftkit.dataset.object_errors import no_credentials, object_error, settings_error
-from ftkit.dataset.object_location import Location
+from ftkit.dataset.object_errors import is_panic, no_credentials, object_error, settings_error
+from ftkit.dataset.object_location import HOST, Location
 from ftkit.dataset.object_schemes import SCHEMES
 from ftkit.errors import FileError, install_command
 
@@ -33,6 +34,8 @@ CONNECT_SECONDS = 10
 
 REQUEST_SECONDS = 3600
 """Seconds after which a request ends whose bytes arrive very slowly."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 _PREFIXES = tuple(service.prefix for service in SCHEMES.values())
 
@@ -71,11 +74,13 @@ def request(
     Thread(target=run, name="ftkit-objects", daemon=True).start()
     try:
         return result.result(seconds)
-    except Exception as error:
-        if not result.done():
-            reason = f"the object storage sent nothing in {seconds} s"
-            raise FileError(f"cannot {action} {location.url}: {reason}; try again later") from None
-        raise object_error(location, error, action) from error
+    except BaseException as error:
+        if result.done() and error is result.exception():
+            raise object_error(location, error, action) from error
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
+        reason = f"the object storage sent nothing in {seconds} s"
+        raise FileError(f"cannot {action} {location.url}: {reason}; try again later") from None
 
 
 def open_store(location: Location) -> Any:
@@ -104,6 +109,7 @@ def _open_store(location: Location, environment: _Items, profile: _Items) -> Any
             + install_command("remote")
         ) from None
     variables, settings = dict(environment), dict(profile)
+    _check_values(scheme, variables, settings)
     endpoint = settings.pop("endpoint", "") or _first(variables, SCHEMES[scheme].endpoints)
     if "access_key_id" not in settings and lacks_credentials(scheme, variables):
         raise FileError(no_credentials(location))
@@ -121,8 +127,10 @@ def _open_store(location: Location, environment: _Items, profile: _Items) -> Any
             return store.HTTPStore.from_url(location.root, **options)
         kinds = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
         return kinds[scheme](bucket, **options)
-    except Exception as error:  # obstore raises its own types, and ValueError
-        raise settings_error(location, error) from error
+    except BaseException as error:  # obstore raises its own types, and ValueError
+        if isinstance(error, Exception) or is_panic(error):
+            raise settings_error(location, error) from error
+        raise
 
 
 def _items(values: dict[str, str]) -> _Items:
@@ -158,10 +166,12 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
     if not endpoint:
         return options
     try:
-        host = urlsplit(endpoint).hostname or ""
+        address = urlsplit(endpoint)
+        host = address.hostname or ""
+        is_valid = bool(HOST.fullmatch(address.netloc)) and "\\" not in endpoint
     except ValueError:
-        host = ""
-    if not endpoint.startswith(("http://", "https://")) or not host:
+        is_valid = False
+    if not endpoint.startswith(("http://", "https://")) or not is_valid:
         names = " or ".join(SCHEMES[scheme].endpoints)
         raise FileError(f"{names} must be a URL, such as https://minio.example.com")
     if endpoint.startswith("http://"):
@@ -172,6 +182,28 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
             )
         options["allow_http"] = True
     return options
+
+
+def _check_values(scheme: str, variables: dict[str, str], profile: dict[str, str]) -> None:
+    """Raise `FileError` if a value that becomes part of requests cannot be sent.
+
+    A file with environment variables and line ends of Windows leaves a carriage return in them.
+    """
+    service = SCHEMES[scheme]
+    names = (*service.credentials, *service.parameters)
+    values = {
+        name: variables.get(name, "")
+        for name in (*service.endpoints, *(f"{service.prefix}{name}" for name in names))
+    }
+    values |= {f"{name!r} of the AWS profile": value for name, value in profile.items()}
+    for name, value in values.items():
+        is_json = value.lstrip().startswith("{")
+        if not is_json and _CONTROLS.search(value):
+            raise FileError(f"{name} has a control character, such as a carriage return; remove it")
+    regions = ("AWS_REGION", "AWS_DEFAULT_REGION", "'region' of the AWS profile")
+    for name in regions:
+        if not re.fullmatch(r"[\w.-]*", values.get(name, ""), re.ASCII):
+            raise FileError(f"{name} must be the name of a region, such as eu-central-1")
 
 
 def _check_account(variables: dict[str, str]) -> None:

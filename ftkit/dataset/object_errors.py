@@ -34,6 +34,9 @@ OTHER_REGION = frozenset(
 )
 """Error codes of services that have the bucket in another region."""
 
+PANIC = "PanicException"
+"""Name of the class of panics in extensions that are written in Rust."""
+
 BUSY = (408, 425, 429)
 """Statuses, besides those of 5xx, of services that ask to be tried again."""
 
@@ -93,7 +96,7 @@ def object_error(location: Location, error: BaseException, action: str = "read")
     return FileError(_unreachable(failure))
 
 
-def settings_error(location: Location, error: Exception) -> FileError:
+def settings_error(location: Location, error: BaseException) -> FileError:
     """Return the error of settings that obstore does not accept, as one line.
 
     Args:
@@ -109,6 +112,11 @@ def settings_error(location: Location, error: Exception) -> FileError:
         f"the settings for {location.root} cannot be used ({type(error).__name__}); check the "
         f"variables {location.service.variables}"
     )
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return True for a panic of obstore, which it raises as a `BaseException`."""
+    return type(error).__name__ == PANIC
 
 
 def is_missing(error: BaseException) -> bool:
@@ -178,6 +186,13 @@ _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], .
         lambda it: changed(it.location),
     ),
     (lambda it: it.kind == "InvalidPathError", _bad_key),
+    (
+        lambda it: it.kind == PANIC,
+        lambda it: (
+            f"cannot {it.action} {it.url}: obstore failed; check the variables "
+            f"{it.location.service.variables} and the endpoint, whose response may be invalid"
+        ),
+    ),
     (
         _asked_machine,
         lambda it: no_credentials(it.location),

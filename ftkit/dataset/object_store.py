@@ -152,7 +152,8 @@ def open_range(url: str, etag: str, start: int, end: int) -> BinaryIO:
 
 def _remote_object(location: Location, meta: Any) -> RemoteObject:
     url, etag = location.url, meta["e_tag"] or ""
-    if not etag or etag.startswith("W/"):
+    is_valid = etag.isascii() and etag.isprintable()  # it becomes a header of requests
+    if not etag or etag.startswith("W/") or not is_valid:
         raise FileError(
             f"{location.bucket} gives {url} no strong ETag, so changes while it is read would go "
             "unnoticed; download the file and name that"

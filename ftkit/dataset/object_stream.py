@@ -104,7 +104,7 @@ class _ObjectReader(io.RawIOBase):
         """Return the bytes at the position, or none at the end of the object."""
         while self._size == UNKNOWN or self._position < self._size:
             if self._ahead is None:
-                self._ahead = _ReadAhead(self._chunks(self._position))
+                self._ahead = _ReadAhead(self._location, self._chunks(self._position))
             if chunk := self._ahead.next():
                 return chunk
             self._ahead = None
@@ -185,8 +185,8 @@ class _ReadAhead:
     Waiting for it can be interrupted, while obstore may not return for a minute.
     """
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, location: Location, chunks: Iterator[bytes]) -> None:
+        self._location, self._chunks = location, chunks
         self._results: SimpleQueue[bytes | Exception] = SimpleQueue()
         self._slots = Semaphore(CHUNKS_AHEAD)
         self._is_stopped = False
@@ -215,3 +215,5 @@ class _ReadAhead:
             self._results.put(b"")
         except Exception as error:
             self._results.put(error)
+        except BaseException as error:  # a panic of obstore
+            self._results.put(object_error(self._location, error))

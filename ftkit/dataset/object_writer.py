@@ -63,7 +63,7 @@ class ObjectWriter(io.RawIOBase):
         self._buffer = bytearray()
         self._size = 0
         self._is_begun, self._is_aborted, self._is_completed = Event(), False, False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._thread = Thread(target=self._upload, name="ftkit-objects", daemon=True)
 
     def begin(self) -> None:
@@ -156,7 +156,7 @@ class ObjectWriter(io.RawIOBase):
             )
         except _AbortedError:
             pass
-        except Exception as error:  # raised in the thread that writes
+        except BaseException as error:  # also a panic; it is raised in the thread that writes
             self._error = error
         finally:
             self._is_begun.set()

@@ -318,6 +318,50 @@ def test_settings_that_cannot_be_used_are_refused(
     assert message(lambda: ftkit.validate(f"{scheme}://bucket/data.jsonl")) == reason
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        *(
+            (name, "us-east-1\r", f"{name} has a control character, such as a carriage return")
+            for name in ("AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_ENDPOINT_URL")
+        ),
+        ("AWS_REGION", "x/y@evil", "AWS_REGION must be the name of a region, such as eu-central-1"),
+        ("AWS_ENDPOINT_URL", "http://evil.invalid\\@127.0.0.1:9", "AWS_ENDPOINT must be a URL"),
+        ("AWS_ENDPOINT_URL", "http://evil.invalid\\.127.0.0.1:9", "AWS_ENDPOINT must be a URL"),
+    ],
+)
+def test_settings_that_cannot_be_sent_are_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert reason in message(lambda: ftkit.validate(url))
+
+
+def test_a_profile_that_cannot_be_sent_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    (tmp_path / "config").write_text("[default]\nregion = x/y@evil\n")
+    text = message(lambda: ftkit.validate(url))
+    assert text == "'region' of the AWS profile must be the name of a region, such as eu-central-1"
+
+
+@pytest.mark.parametrize("etag", ["&#10;", "&#1;", "&#233;"])
+def test_an_etag_that_cannot_be_sent_back_is_refused(proxy: FaultyProxy, etag: str) -> None:
+    listing = page(["a.jsonl"]).replace(b"true", b"false")
+    body = listing.replace(b'<ETag>"1"', f'<ETag>"{etag}"'.encode())
+    proxy.always = Fault(status=200, body=body, path="list-type=2")
+    assert "no strong ETag" in message(lambda: ftkit.validate(f"s3://{BUCKET}/*.jsonl"))
+
+
+def test_a_panic_of_obstore_is_one_line(url: str) -> None:
+    """An ETag of control characters cannot be sent; obstore panics instead of raising an error."""
+    reason = f"cannot read {url}: obstore failed; check the variables AWS_* and the endpoint"
+    with open_object(RemoteObject(url, 3, '"\n"')) as stream:
+        assert message(stream.read).startswith(reason)
+
+
 def test_an_endpoint_without_encryption_can_be_allowed(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:

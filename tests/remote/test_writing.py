@@ -71,6 +71,16 @@ def test_the_former_object_is_there_until_the_end(storage: Storage) -> None:
     assert storage.get(KEY) == DATA
 
 
+def test_a_panic_of_obstore_is_a_failed_upload(storage: Storage, proxy: FaultyProxy) -> None:
+    """An upload id that is too long for a URL makes obstore panic."""
+    response = f"""<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>{KEY}</Key>
+        <UploadId>{"x" * 100_000}</UploadId></InitiateMultipartUploadResult>"""
+    proxy.always = Fault(200, response.encode(), methods=("POST",), path="?uploads")
+    with pytest.raises(FileError, match=f"cannot write {URL}: obstore failed"):
+        write(b"data")
+    assert storage.keys() == []
+
+
 def test_nothing_can_be_written_after_the_completion(storage: Storage) -> None:
     with open_upload(URL) as writer:
         writer.write(b"all")
