@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, BinaryIO
 
+from ftkit._text import excerpt
 from ftkit.dataset.object_client import open_store, request
 from ftkit.dataset.object_errors import is_missing
 from ftkit.dataset.object_location import (
@@ -24,7 +25,7 @@ from ftkit.dataset.object_location import (
     parse_url,
 )
 from ftkit.dataset.object_stream import UNKNOWN, open_stream
-from ftkit.errors import FileError, did_you_mean
+from ftkit.errors import FileError, UsageError, did_you_mean
 
 MAX_OBJECTS = 100_000
 """Maximum number of objects that a pattern may match, so that memory is bounded."""
@@ -77,15 +78,17 @@ def list_objects(pattern: str) -> list[RemoteObject]:
     """Return the objects that a pattern matches, sorted by URL.
 
     All objects below the folder before the first wildcard are listed, and those that do not match
-    are dropped at once.
+    are dropped at once. If none matches, the object is returned whose key is the pattern.
 
     Raises:
         FileError: No object matches, more than `MAX_OBJECTS` do, more than `MAX_LISTED` are below
-            that folder, or they cannot be listed.
+            that folder, they cannot be listed, or the pattern is the key of an object that it does
+            not match, and matches others.
         UsageError: The URL is not valid.
     """
     location = parse_url(pattern)
     objects: list[RemoteObject] = []
+    named: RemoteObject | None = None  # such as [1].jsonl, which does not match itself
     folder = listed_folder(location.key)
     for number, meta in enumerate(_listed(location, folder)):
         if number == MAX_LISTED:
@@ -93,18 +96,36 @@ def list_objects(pattern: str) -> list[RemoteObject]:
                 f"there are more than {MAX_LISTED:,} objects below {location.root}/{folder}; "
                 f"begin the pattern {pattern} with a longer folder"
             )
-        place = location._replace(key=meta["path"])
-        if place.key == location.key:
-            return [_remote_object(place, meta)]  # its name has characters of a pattern
-        if matches(place.key, location.key) and not _is_folder(place, meta):
-            objects.append(_remote_object(place, meta))
+        found = location._replace(key=meta["path"])
+        if matches(found.key, location.key):
+            if not _is_folder(found, meta):
+                objects.append(_listed_object(found, meta))
+        elif found.key == location.key:
+            named = _listed_object(found, meta)
         if len(objects) > MAX_OBJECTS:
             raise FileError(
                 f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
             )
-    if not objects:
+    if named and objects:
+        raise FileError(
+            f"{pattern} is the name of an object, and matches others, too; write [[] for a bracket "
+            "of that name"
+        )
+    if not objects and not named:
         raise FileError(f"no object matches {pattern!r}")
-    return sorted(objects)
+    return [named] if named else sorted(objects)
+
+
+def _listed_object(location: Location, meta: Any) -> RemoteObject:
+    """Return an object of a listing, whose key may be one that no URL can have."""
+    try:
+        parse_url(location.url)
+    except UsageError:
+        raise FileError(
+            f"cannot read the object {excerpt(location.key)} in {location.root}: such URLs are "
+            "refused; rename it, or use a pattern that does not match it"
+        ) from None
+    return _remote_object(location, meta)
 
 
 def _is_folder(location: Location, meta: Any) -> bool:
