@@ -182,7 +182,9 @@ def test_a_name_with_the_characters_of_a_pattern_is_read(storage: Storage) -> No
     assert list_objects(storage.put("[1].jsonl", CHATS)) == ["s3://bucket/[1].jsonl"]
     storage.put("1.jsonl", b"")
     assert list_objects(f"s3://{BUCKET}/[[]1].jsonl") == ["s3://bucket/[1].jsonl"]
-    with pytest.raises(FileError, match=r"is the name of an object, and matches others, too; write"):
+    with pytest.raises(
+        FileError, match=r"is the name of an object, and matches others, too; write"
+    ):
         list_objects(f"s3://{BUCKET}/[1].jsonl")
 
 
