@@ -98,7 +98,7 @@ def _check_listening(address: str) -> None:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), LISTEN_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise FtkitError(
             f"no Ray cluster answers at {address}: {os_error_message(error)}; "
             "is its head node running?"

@@ -35,8 +35,9 @@ from support.examples import chat_lines
     ],
 )
 def test_an_engine_names_the_address_of_a_cluster_or_this_machine(
-    engine: str, address: str | None
+    monkeypatch: pytest.MonkeyPatch, engine: str, address: str | None
 ) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert ray_address(engine) == address
 
 
@@ -49,15 +50,38 @@ def test_an_engine_names_the_address_of_a_cluster_or_this_machine(
         (None, "must be local, ray or ray=HOST:PORT, not None"),
         (
             "ray=ray://head:10001",
-            "cannot be a Ray Client address .*run ftkit on a node of the cluster",
+            "must not be the address of a Ray Client.*run ftkit on a node of the cluster",
         ),
         ("ray=http://head:8265", "must have HOST:PORT .*not 'http://head:8265'"),
         ("ray=local", "must have HOST:PORT"),
+        ("ray=..:1", "must have HOST:PORT"),
+        ("ray=a..b:1", "must have HOST:PORT"),
+        (f"ray={'a' * 64}:1", "must have HOST:PORT"),
+        ("ray=127.0.0.1:0", "must have HOST:PORT"),
+        ("ray=127.0.0.1:99999", "must have HOST:PORT"),
+        ("ray=u:secret@head:1", "such as ray=10.0.0.1:6379$"),
     ],
 )
 def test_other_names_of_engines_are_refused(engine: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ray_address(engine)
+
+
+def test_the_engine_ray_has_the_address_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert ray_address("ray") == ray_address("ray=auto") == "10.0.0.1:6379"
+
+
+@pytest.mark.parametrize("address", ["local", "http://u:secret@127.0.0.1:1", "http://head:8265"])
+def test_another_address_in_the_environment_is_refused_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UsageError, match=r"^RAY_ADDRESS must be HOST:PORT of") as caught:
+        ray_address("ray")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
