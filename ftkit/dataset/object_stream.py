@@ -15,10 +15,10 @@ from ftkit.dataset.object_location import Location
 from ftkit.errors import FileError
 
 CHUNK_BYTES = 1 << 20
-"""Bytes that are handed on at a time."""
+"""Minimum size of a chunk, except for the last one of a request."""
 
 CHUNKS_AHEAD = 3
-"""Chunks that are read before they are needed."""
+"""Chunks that are held before they are needed, besides the one that is being read."""
 
 FIRST_BYTES = (1 << 20) + (1 << 16)
 """Bytes of the first request at a place, if it is not known how much is read there."""
