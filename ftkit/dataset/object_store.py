@@ -96,12 +96,12 @@ def list_objects(pattern: str) -> list[RemoteObject]:
                 f"there are more than {MAX_LISTED:,} objects below {location.root}/{folder}; "
                 f"begin the pattern {pattern} with a longer folder"
             )
-        found = location._replace(key=meta["path"])
-        if matches(found.key, location.key):
-            if not _is_folder(found, meta):
-                objects.append(_listed_object(found, meta))
-        elif found.key == location.key:
-            named = _listed_object(found, meta)
+        listed = location._replace(key=meta["path"])
+        if matches(listed.key, location.key):
+            if not _is_folder(listed, meta):
+                objects.append(_listed_object(listed, meta))
+        elif listed.key == location.key:
+            named = _listed_object(listed, meta)
         if len(objects) > MAX_OBJECTS:
             raise FileError(
                 f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
