@@ -78,8 +78,6 @@ def object_error(location: Location, error: BaseException, action: str = "read")
         error: Exception of obstore.
         action: Verb for what was to be done, such as "read", "list" or "write".
     """
-    if isinstance(error, FileError):
-        return error
     text = str(error)
     status, code = _STATUS.search(text), _CODE.search(text)
     failure = _Failure(

@@ -24,14 +24,14 @@ from ftkit.dataset.object_location import (
     matches,
     parse_url,
 )
-from ftkit.dataset.object_stream import UNKNOWN, open_stream
+from ftkit.dataset.object_stream import open_stream
 from ftkit.errors import FileError, UsageError, did_you_mean
 
 MAX_OBJECTS = 100_000
 """Maximum number of objects that a pattern may match, so that memory is bounded."""
 
-SIBLINGS = 1000
-"""Number of objects that are listed to suggest one."""
+MAX_SIBLINGS = 1000
+"""Maximum number of objects that are listed to suggest one."""
 
 MAX_LISTED = 1_000_000
 """Maximum number of objects that are listed for a pattern, so that a listing ends."""
@@ -66,10 +66,10 @@ def find_object(url: str) -> RemoteObject:
         meta = request(location, find)
     except FileError as error:
         if error.__cause__ is not None and is_missing(error.__cause__):
-            advice = _suggestion(location, store)
+            hint = _suggestion(location, store)
             if location.is_pattern:
-                advice = "; patterns are for commands that read several files"
-            raise FileError(f"{error}{advice}") from error.__cause__
+                hint = "; patterns are for commands that read several files"
+            raise FileError(f"{error}{hint}") from error.__cause__
         raise
     return _remote_object(location, meta)
 
@@ -156,18 +156,18 @@ def open_object(url: str) -> BinaryIO:
     return open_stream(parse_url(remote.url), remote.etag, remote.size)
 
 
-def open_range(url: str, etag: str, start: int, end: int) -> BinaryIO:
-    """Open an object at its beginning, to be read from `start` to about `end`.
+def open_range(url: str, etag: str, start: int, end: int | None) -> BinaryIO:
+    """Open an object of which one range will be read. The position is 0.
 
     One request asks for the bytes of the range; further ones follow if more is read.
 
     Args:
         url: URL of the object.
         etag: ETag that the object must have.
-        start: Offset of the first byte that is read.
-        end: Offset behind the last byte that is surely read; `UNKNOWN` for the end of the object.
+        start: Offset of the first byte of the range.
+        end: Offset after the last byte of the range, or None for the end of the object.
     """
-    expected = (0, 0) if end == UNKNOWN else (start, end)
+    expected = None if end is None else (start, end)
     return open_stream(parse_url(url), etag, expected=expected)
 
 
@@ -187,9 +187,9 @@ def _listed(location: Location, folder: str) -> Iterator[Any]:
     store = open_store(location)
     import obstore
 
-    place = location._replace(key=folder)
+    listed = location._replace(key=folder)
     pages = iter(obstore.list(store, folder or None, chunk_size=_PAGE))
-    while page := request(place, lambda: next(pages, None), "list", LIST_SECONDS):
+    while page := request(listed, lambda: next(pages, None), "list", LIST_SECONDS):
         yield from page
 
 
@@ -200,7 +200,8 @@ def _suggestion(location: Location, store: Any) -> str:
     folder, _, name = location.key.rpartition("/")
     try:
         siblings = [
-            os.path.basename(meta["path"]) for meta in islice(_listed(location, folder), SIBLINGS)
+            os.path.basename(meta["path"])
+            for meta in islice(_listed(location, folder), MAX_SIBLINGS)
         ]
     except FileError:
         return ""

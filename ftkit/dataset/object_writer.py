@@ -45,7 +45,7 @@ class ObjectWriter(io.RawIOBase):
 
     The object becomes visible with `complete`. Use `object_writer` or `open_upload`, which abort
     the upload after an exception, so that the store keeps no parts. A writer holds up to
-    `PARTS_AT_ONCE` + 1 parts in memory.
+    `PARTS_AT_ONCE` + 1 parts in memory, and less than another part in its queue.
     """
 
     def __init__(self, url: str) -> None:

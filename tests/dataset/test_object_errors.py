@@ -6,7 +6,6 @@ import pytest
 
 from ftkit.dataset.object_errors import is_missing, object_error
 from ftkit.dataset.object_location import Location
-from ftkit.errors import FileError
 
 S3 = Location("s3", "bucket", "a.jsonl")
 WEB = Location("https", "example.com", "a.jsonl")
@@ -134,8 +133,3 @@ def test_only_an_object_in_a_bucket_that_exists_is_missing() -> None:
     assert is_missing(FileNotFoundError())
     assert not is_missing(FileNotFoundError("<Code>NoSuchBucket</Code>"))
     assert not is_missing(failed(403))
-
-
-def test_an_error_that_is_one_line_already_stays_as_it_is() -> None:
-    error = FileError("a line already")
-    assert object_error(S3, error) is error

@@ -151,6 +151,13 @@ def test_an_object_that_changes_while_the_connection_is_cut_is_not_read_on(
 def test_an_object_that_is_deleted_while_it_is_read_is_missing(
     storage: Storage, proxy: FaultyProxy, url: str
 ) -> None:
+    proxy.faults.extend([Fault(), Fault(before=lambda: storage.delete("data.jsonl"))])
+    assert message(lambda: ftkit.validate(url)) == f"no such file: {url}"
+
+
+def test_a_bucket_that_is_deleted_while_it_is_read_is_missing(
+    storage: Storage, proxy: FaultyProxy, url: str
+) -> None:
     proxy.faults.extend([Fault(), Fault(before=storage.clear)])
     assert (
         message(lambda: ftkit.validate(url))

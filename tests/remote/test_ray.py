@@ -109,7 +109,7 @@ def test_the_output_is_that_of_one_machine(
     assert remote.stderr == local.stderr == ""
 
 
-def test_errors_of_files_are_those_of_one_machine(nodes: RayNodes, tmp_path: Path) -> None:
+def test_errors_of_files_are_those_of_one_machine(nodes: RayNodes) -> None:
     Path("cut.jsonl.gz").write_bytes(damaged_gzip())
     local = run_ftkit("validate", "cut.jsonl.gz")
     remote = on_cluster(nodes, "validate", "cut.jsonl.gz")

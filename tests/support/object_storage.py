@@ -103,6 +103,10 @@ class Storage:
         """Return the content of an object."""
         return self._send("GET", f"/{bucket}/{quote(key)}")
 
+    def delete(self, key: str, bucket: str = BUCKET) -> None:
+        """Delete an object."""
+        self._send("DELETE", f"/{bucket}/{quote(key)}")
+
     def keys(self, bucket: str = BUCKET) -> list[str]:
         """Return the keys of all objects."""
         return re.findall("<Key>(.*?)</Key>", self._send("GET", f"/{bucket}?list-type=2").decode())
@@ -133,7 +137,7 @@ class Storage:
             )
             response = connection.getresponse()
             body = response.read()
-            assert response.status == 200, body
+            assert response.status in (200, 204), body
             return body
         finally:
             connection.close()
