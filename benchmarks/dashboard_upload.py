@@ -127,8 +127,8 @@ def wait_for_share(page: Page, share: float) -> None:
 
 def failure(page: Page) -> str:
     """Wait for the message of an upload that failed, and return it."""
-    page.locator("[data-status].error").wait_for(timeout=WAIT_MS)
-    return page.locator("[data-status]").inner_text()
+    page.locator("[data-status] .verdict").wait_for(timeout=WAIT_MS)
+    return str(page.locator("[data-status]").inner_text())
 
 
 def left_files(folder: Path) -> int:

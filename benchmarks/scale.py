@@ -26,7 +26,7 @@ import msgspec
 
 from compare import HERE, MIB, data_file, describe_machine, run, say
 from ftkit.catalog import find_limits
-from ftkit.dataset.reader import Shard, split
+from ftkit.dataset.reader import PART_BYTES, Shard, shards_of, split
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.fingerprints import FINGERPRINT_BYTES
 from ftkit.summary import Summary
@@ -40,7 +40,7 @@ from ftkit.validation.partitions import (
     FindCopies,
     PartitionByPrompt,
 )
-from ftkit.validation.ray_cluster import MAX_JOINED, ray_cluster
+from ftkit.validation.ray_cluster import TASK_BYTES, joined, ray_cluster, shards_per_task
 from ftkit.validation.scan import Map, scan, summarize
 
 ROOT = HERE.parent
@@ -51,7 +51,7 @@ from support.object_storage import KEYS  # type: ignore[import-not-found]  # noq
 from support.ray_nodes import ENVIRONMENT, drivers, ray_nodes  # type: ignore[import-not-found]  # noqa: E402
 
 NODES = (1, 2, 4)
-TINY_TASKS = 1000
+EMPTY_TASKS = 1000
 ADDED = 400
 """Summaries of tasks that are added up."""
 
@@ -70,7 +70,7 @@ REFERENCE_SHARD = 1 << 20
 
 
 class Adding(NamedTuple):
-    """Bytes of the summary of a task, and CPU seconds to decode and add it."""
+    """Bytes of the summary of a task of the large file, and CPU seconds to decode and add it."""
 
     size: int
     seconds: float
@@ -139,7 +139,7 @@ def best(
 
 def measure_nodes(file: str, repeat: int) -> float:
     """Print the seconds by nodes; return the overhead of a task in seconds."""
-    print("| nodes | connect, s | scan, s | a task of one line, ms | CPU of it here, ms |")
+    print("| nodes | connect, s | scan, s | an empty task, ms | CPU of it here, ms |")
     print("|---|--:|--:|--:|--:|")
     for workers in (1, 2):
         with open_engine(workers, [os.path.getsize(file)]) as engine:
@@ -164,12 +164,16 @@ def measure_nodes(file: str, repeat: int) -> float:
 
 
 def measure_tasks(map_: Map, file: str, repeat: int) -> tuple[float, float]:
-    """Return the seconds of a task that reads almost nothing, and those of CPU on this machine."""
-    size = MAX_JOINED * TINY_TASKS
-    shards = [Shard(file, start, start + 1) for start in range(size)]
+    """Return the seconds of a task that reads nothing, and those of CPU on this machine.
+
+    Its shard is behind the end of the file, and too large to be joined with others.
+    """
+    end = os.path.getsize(file)
+    starts = [end + number * TASK_BYTES for number in range(EMPTY_TASKS)]
+    shards = [Shard(file, start, start + TASK_BYTES) for start in starts]
     start = cpu_seconds()
     wall = best(repeat, partial(summarize, shards, plan(), map_))
-    return wall / TINY_TASKS, (cpu_seconds() - start) / repeat / TINY_TASKS
+    return wall / EMPTY_TASKS, (cpu_seconds() - start) / repeat / EMPTY_TASKS
 
 
 def cpu_seconds() -> float:
@@ -188,6 +192,12 @@ def measure_adding(file: str) -> tuple[Adding, float]:
     bare = msgspec.structs.replace(summary, fingerprints=STORED.pack(0, 0, summary.examples))
     size = len(msgspec.msgpack.encode(bare))
     return Adding(size, time_adding(bare)), summary.size / summary.examples
+
+
+def large_tasks() -> list[Shard]:
+    """Return the tasks that the large file is scanned in."""
+    shards = shards_of("large.jsonl", LARGE_BYTES, PART_BYTES)
+    return list(joined(shards, shards_per_task(shards, LARGE_NODES * LARGE_PROCESSORS)))
 
 
 def time_adding(summary: Summary) -> float:
@@ -268,7 +278,7 @@ def in_process(function: Callable[..., Any], *arguments: object) -> Any:
 
 def print_model(scale: Scale) -> None:
     """Print what 10 TB on 1,000 nodes take, by the parts that were measured."""
-    tasks = LARGE_BYTES / (MAX_JOINED << 24)
+    tasks = len(large_tasks())
     examples = LARGE_BYTES / scale.examples
     partitions = examples * FINGERPRINT_BYTES / PARTITION_BYTES
     references = partitions**2  # partitions of as many groups of tasks
@@ -278,7 +288,10 @@ def print_model(scale: Scale) -> None:
     rows = [
         ("measured: sending a task and receiving its result", f"{1000 * scale.overhead:.2f} ms"),
         ("measured: scanning on one processor", f"{scale.rate / 10**6:.0f} MB/s"),
-        ("measured: summary of a task of 256 MiB", f"{added.size / 10**6:.2f} MB"),
+        (
+            f"measured: summary of a task of {LARGE_BYTES / tasks / MIB:.0f} MiB",
+            f"{added.size / 10**6:.2f} MB",
+        ),
         ("measured: decoding and adding it", f"{1000 * added.seconds:.1f} ms"),
         ("measured: partitioning, an example", f"{10**6 * exchange.partitioning:.2f} µs"),
         ("measured: comparing, an example", f"{10**6 * exchange.comparing:.2f} µs"),

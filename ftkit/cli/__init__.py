@@ -175,7 +175,7 @@ def cli() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. An error is one line on stderr."""
-    signal.signal(signal.SIGTERM, _terminated)
+    handle_signals()
     accept_any_text()
     preferences.reset()
     if os.environ.get("OPENAI_LOG"):
@@ -259,6 +259,14 @@ def _rule(error: FtkitError) -> str:
 
 class _Terminated(BaseException):
     """SIGTERM was received."""
+
+
+def handle_signals() -> None:
+    """Leave what runs by an exception after SIGTERM, or when the terminal is closed."""
+    signal.signal(signal.SIGTERM, _terminated)
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hang_up is not None and signal.getsignal(hang_up) == signal.SIG_DFL:  # not under nohup
+        signal.signal(hang_up, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def _terminated(*_: object) -> None:

@@ -191,14 +191,14 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
         raise UsageError(f"--output-file {output} would replace an input; name another file")
 
 
-def refuse_output_over_settings(output: str) -> None:
-    """Raise `UsageError` if the output would replace a settings file."""
+def refuse_output_over_settings(output: str, option: str = "--output-file") -> None:
+    """Raise `UsageError` if the file of an option would replace a settings file."""
     from ftkit.cli.settings import settings_files
 
     for path in settings_files():
         if os.path.exists(output) and os.path.samefile(path, output):
             reason = "would replace a settings file; name another file"
-            raise UsageError(f"--output-file {output} {reason}")
+            raise UsageError(f"{option} {output} {reason}")
 
 
 def _is_standard_input(path: str) -> bool:

@@ -23,7 +23,7 @@ from ftkit.cli.options import (
     provider_options,
 )
 from ftkit.cli.output import print_warning, terminal_width
-from ftkit.cli.pages import command_line, origin, write_page
+from ftkit.cli.pages import check_page_file, command_line, origin, write_page
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
@@ -216,7 +216,7 @@ def _check_files(
     inputs = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
     check_distinct([*read, *outputs])
     if page is not None:
-        check_writable(page)
+        check_page_file(page)
         for other in [*read, *outputs, *inputs]:
             check_distinct([other, ("--html", page)])
     for _, path in outputs:

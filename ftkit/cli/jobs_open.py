@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource as Source
 
-from ftkit._atomic import check_writable
 from ftkit.cli.connection import CONNECTION, open_client_for, open_journal, recording_ids
 from ftkit.cli.options import Configured, provider_options
 from ftkit.cli.output import open_page
-from ftkit.cli.pages import origin, write_page
+from ftkit.cli.pages import check_page_file, origin, write_page
 from ftkit.errors import FtkitError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +60,9 @@ def open_(
     from ftkit.report.job_page import render_job_page
 
     if page:
-        check_writable(page)
+        check_page_file(page)
+        if archive and Path(archive).resolve() in Path(page).resolve().parents:
+            raise UsageError(f"--html {page} is in the archive; name a file outside of it")
     catalog = load_catalog(facts)
     if archive:
         _check_no_connection()

@@ -8,9 +8,12 @@ import re
 import sys
 from collections.abc import Sequence
 
+import click
+
 from ftkit._atomic import check_writable
 from ftkit._text import shell_join
 from ftkit._version import __version__
+from ftkit.cli.command import OUTPUT_FILE_KEY, refuse_output_over_settings
 from ftkit.cli.output import open_page, print_note
 from ftkit.errors import UsageError
 
@@ -30,10 +33,21 @@ def check_page(page: str | None, opens: bool, inputs: Sequence[str | None]) -> N
         if opens:
             raise UsageError("--open needs --html")
         return
-    check_writable(page)
+    check_page_file(page)
     for path in filter(None, inputs):
         if os.path.exists(page) and os.path.exists(path) and os.path.samefile(path, page):
             raise UsageError(f"--html {page} would replace an input; name another file")
+
+
+def check_page_file(page: str) -> None:
+    """Raise an error if a page cannot be written to a file, or would replace settings or output."""
+    if page == "-":
+        raise UsageError("--html must name a file, not -")
+    refuse_output_over_settings(page, "--html")
+    output = click.get_current_context().meta.get(OUTPUT_FILE_KEY)
+    if output is not None and os.path.realpath(output) == os.path.realpath(page):
+        raise UsageError(f"--html and --output-file must be different files, not both {page}")
+    check_writable(page)
 
 
 def write_page(path: str, text: str, opens: bool, is_quiet: bool = False) -> None:

@@ -54,8 +54,8 @@ def takes_path(command: str, parameter: click.Parameter) -> bool:
         command: Path of the command, such as "ftkit jobs list".
         parameter: A parameter of the command.
     """
-    named = parameter.name in COPIED.get(command, ()) or parameter.name == "path"
-    return named or any(word in (parameter.metavar or "") for word in PATH_METAVARS)
+    is_listed = parameter.name in COPIED.get(command, ()) or parameter.name == "path"
+    return is_listed or any(word in (parameter.metavar or "") for word in PATH_METAVARS)
 
 
 def refuse_urls(context: click.Context, output: str | None = None) -> None:
@@ -63,7 +63,8 @@ def refuse_urls(context: click.Context, output: str | None = None) -> None:
 
     Args:
         context: Context with the values of the parameters.
-        output: Value of the shared option `--output-file`, which is no parameter of the command.
+        output: Value of the shared option `--output-file`, which click does not keep in
+            `context.params`, since no function of a command takes it.
     """
     command = context.command_path
     for parameter in context.command.get_params(context):
@@ -71,12 +72,12 @@ def refuse_urls(context: click.Context, output: str | None = None) -> None:
         if name in ACCEPTING.get(command, ()) or not takes_path(command, parameter):
             continue
         shared = output if name == "output_file" else None
-        for url in filter(is_url, _texts(context.params.get(name, shared))):
+        for url in filter(is_url, _strings(context.params.get(name, shared))):
             raise UsageError(_refusal(command, parameter, url))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield a value that is a text, or the texts in a tuple."""
+def _strings(value: Any) -> Iterator[str]:
+    """Yield a value that is a string, or the strings in a tuple."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, tuple):

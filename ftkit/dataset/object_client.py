@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import lru_cache
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from ftkit._local import is_loopback
 from ftkit.dataset.aws_profile import profile_settings
 from ftkit.dataset.object_credentials import lacks_credentials
-from ftkit.dataset.object_errors import no_credentials, object_error
-from ftkit.dataset.object_location import Location
+from ftkit.dataset.object_errors import is_panic, no_credentials, object_error, settings_error
+from ftkit.dataset.object_location import HOST, Location
 from ftkit.dataset.object_schemes import SCHEMES
 from ftkit.errors import FileError, install_command
 
@@ -34,7 +35,11 @@ CONNECT_SECONDS = 10
 REQUEST_SECONDS = 3600
 """Seconds after which a request ends whose bytes arrive very slowly."""
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
 _PREFIXES = tuple(service.prefix for service in SCHEMES.values())
+
+_Items: TypeAlias = tuple[tuple[str, str], ...]
 
 T = TypeVar("T")
 
@@ -69,31 +74,33 @@ def request(
     Thread(target=run, name="ftkit-objects", daemon=True).start()
     try:
         return result.result(seconds)
-    except Exception as error:
-        if not result.done():
-            reason = f"the object storage sent nothing in {seconds} s"
-            raise FileError(f"cannot {action} {location.url}: {reason}; try again later") from None
-        raise object_error(location, error, action) from error
+    except BaseException as error:
+        if result.done() and error is result.exception():
+            raise object_error(location, error, action) from error
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
+        reason = f"the object storage sent nothing in {seconds} s"
+        raise FileError(f"cannot {action} {location.url}: {reason}; try again later") from None
 
 
 def open_store(location: Location) -> Any:
     """Return obstore's store for the bucket or the server of a location.
 
-    Settings and credentials come from the variables that the tools of each service read.
+    Settings and credentials come from the variables and the profiles that the tools of each service
+    read. A store is used again as long as these are the same.
 
     Raises:
         FileError: The package is not installed, or the settings cannot be used.
     """
-    environment = tuple(
-        sorted((name, value) for name, value in os.environ.items() if name.startswith(_PREFIXES))
-    )
-    return _open_store(location.scheme, location.bucket, environment, RETRY_SECONDS)
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_PREFIXES)}
+    profile = profile_settings(variables) if location.scheme == "s3" else {}
+    return _open_store(location._replace(key=""), _items(variables), _items(profile))
 
 
 @lru_cache(maxsize=16)
-def _open_store(
-    scheme: str, bucket: str, environment: tuple[tuple[str, str], ...], retry_seconds: float
-) -> Any:
+def _open_store(location: Location, environment: _Items, profile: _Items) -> Any:
+    """Return a store for the bucket or the server of a location, whose key is empty."""
+    scheme, bucket = location.scheme, location.bucket
     try:
         from obstore import store
     except ImportError:
@@ -101,47 +108,46 @@ def _open_store(
             f"{scheme}:// URLs need the package obstore; install it with "
             + install_command("remote")
         ) from None
-    variables = dict(environment)
-    settings: dict[str, Any] = profile_settings(variables) if scheme == "s3" else {}
-    endpoint = settings.get("endpoint") or _first(variables, SCHEMES[scheme].endpoints)
-    if endpoint:  # else obstore may prefer another variable to the one that is checked here
-        settings["base_url" if scheme == "gs" else "endpoint"] = endpoint
+    variables, settings = dict(environment), dict(profile)
+    _check_values(scheme, variables, settings)
+    endpoint = settings.pop("endpoint", "") or _first(variables, SCHEMES[scheme].endpoints)
     if "access_key_id" not in settings and lacks_credentials(scheme, variables):
-        raise FileError(no_credentials(Location(scheme, bucket, "")))
-    common: dict[str, Any] = {
+        raise FileError(no_credentials(location))
+    if scheme == "az":
+        _check_account(variables)
+    options: dict[str, Any] = {
+        **settings,
         "client_options": _client_options(scheme, endpoint, variables),
-        "retry_config": {
-            "max_retries": MAX_RETRIES,
-            "retry_timeout": timedelta(seconds=retry_seconds),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=10),
-                "base": 2,
-            },
+        "retry_config": _retry_options(),
+    }
+    if endpoint:  # else obstore may prefer another variable to the one that is checked here
+        options["base_url" if scheme == "gs" else "endpoint"] = endpoint
+    try:
+        if not location.is_bucket:
+            return store.HTTPStore.from_url(location.root, **options)
+        kinds = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
+        return kinds[scheme](bucket, **options)
+    except BaseException as error:  # obstore raises its own types, and ValueError
+        if isinstance(error, Exception) or is_panic(error):
+            raise settings_error(location, error) from error
+        raise
+
+
+def _items(values: dict[str, str]) -> _Items:
+    """Return the items of a dictionary in a form that can be a key."""
+    return tuple(sorted(values.items()))
+
+
+def _retry_options() -> dict[str, Any]:
+    return {
+        "max_retries": MAX_RETRIES,
+        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=100),
+            "max_backoff": timedelta(seconds=10),
+            "base": 2,
         },
     }
-    try:
-        if scheme == "s3":
-            return store.S3Store(bucket, **settings, **common)
-        if scheme == "gs":
-            return store.GCSStore(bucket, **settings, **common)
-        if scheme == "az":
-            _check_account(variables)
-            return store.AzureStore(bucket, **settings, **common)
-        common["client_options"]["allow_http"] = scheme == "http"
-        return store.HTTPStore.from_url(f"{scheme}://{bucket}", **common)
-    except FileError:
-        raise
-    except Exception as error:  # obstore raises its own types, and ValueError
-        if "CA certificates" in str(error):
-            raise FileError(
-                "there are no certificates for https; install the package ca-certificates, or set "
-                "SSL_CERT_FILE"
-            ) from error
-        raise FileError(
-            f"the settings for {scheme}://{bucket} cannot be used ({type(error).__name__}); check "
-            f"the variables {SCHEMES[scheme].variables}"
-        ) from error
 
 
 def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> dict[str, Any]:
@@ -155,13 +161,17 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
         "read_timeout": f"{SILENCE_SECONDS}s",
         "timeout": f"{REQUEST_SECONDS}s",
     }
+    if scheme in ("http", "https"):
+        options["allow_http"] = scheme == "http"
     if not endpoint:
         return options
     try:
-        host = urlsplit(endpoint).hostname or ""
+        address = urlsplit(endpoint)
+        host = address.hostname or ""
+        is_valid = bool(HOST.fullmatch(address.netloc)) and "\\" not in endpoint
     except ValueError:
-        host = ""
-    if not endpoint.startswith(("http://", "https://")) or not host:
+        is_valid = False
+    if not endpoint.startswith(("http://", "https://")) or not is_valid:
         names = " or ".join(SCHEMES[scheme].endpoints)
         raise FileError(f"{names} must be a URL, such as https://minio.example.com")
     if endpoint.startswith("http://"):
@@ -172,6 +182,28 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
             )
         options["allow_http"] = True
     return options
+
+
+def _check_values(scheme: str, variables: dict[str, str], profile: dict[str, str]) -> None:
+    """Raise `FileError` if a value that becomes part of requests cannot be sent.
+
+    A file with environment variables and line ends of Windows leaves a carriage return in them.
+    """
+    service = SCHEMES[scheme]
+    names = (*service.credentials, *service.parameters)
+    values = {
+        name: variables.get(name, "")
+        for name in (*service.endpoints, *(f"{service.prefix}{name}" for name in names))
+    }
+    values |= {f"{name!r} of the AWS profile": value for name, value in profile.items()}
+    for name, value in values.items():
+        is_json = value.lstrip().startswith("{")
+        if not is_json and _CONTROLS.search(value):
+            raise FileError(f"{name} has a control character, such as a carriage return; remove it")
+    regions = ("AWS_REGION", "AWS_DEFAULT_REGION", "'region' of the AWS profile")
+    for name in regions:
+        if not re.fullmatch(r"[\w.-]*", values.get(name, ""), re.ASCII):
+            raise FileError(f"{name} must be the name of a region, such as eu-central-1")
 
 
 def _check_account(variables: dict[str, str]) -> None:

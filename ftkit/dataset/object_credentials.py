@@ -41,8 +41,8 @@ def lacks_credentials(scheme: str, variables: Mapping[str, str]) -> bool:
     if scheme == "gs" and (Path.home() / GCLOUD_FILE).exists():
         return False
     other = variables.get(f"{service.prefix}{service.metadata_variable}")
-    address = urlsplit(other or service.metadata_service)
     try:
+        address = urlsplit(other or service.metadata_service)
         host_and_port = (address.hostname or "", address.port or 80)
         with socket.create_connection(host_and_port, PROBE_SECONDS):
             return False

@@ -34,6 +34,9 @@ OTHER_REGION = frozenset(
 )
 """Error codes of services that have the bucket in another region."""
 
+PANIC = "PanicException"
+"""Name of the class of panics in extensions that are written in Rust."""
+
 BUSY = (408, 425, 429)
 """Statuses, besides those of 5xx, of services that ask to be tried again."""
 
@@ -75,8 +78,6 @@ def object_error(location: Location, error: BaseException, action: str = "read")
         error: Exception of obstore.
         action: Verb for what was to be done, such as "read", "list" or "write".
     """
-    if isinstance(error, FileError):
-        return error
     text = str(error)
     status, code = _STATUS.search(text), _CODE.search(text)
     failure = _Failure(
@@ -91,6 +92,29 @@ def object_error(location: Location, error: BaseException, action: str = "read")
         if applies(failure):
             return FileError(message(failure))
     return FileError(_unreachable(failure))
+
+
+def settings_error(location: Location, error: BaseException) -> FileError:
+    """Return the error of settings that obstore does not accept, as one line.
+
+    Args:
+        location: The bucket or the web server.
+        error: Exception of obstore, of which only the class is named.
+    """
+    if "CA certificates" in str(error):
+        return FileError(
+            "there are no certificates for https; install the package ca-certificates, or set "
+            "SSL_CERT_FILE"
+        )
+    return FileError(
+        f"the settings for {location.root} cannot be used ({type(error).__name__}); check the "
+        f"variables {location.service.variables}"
+    )
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return True for a panic of obstore, which it raises as a `BaseException`."""
+    return type(error).__name__ == PANIC
 
 
 def is_missing(error: BaseException) -> bool:
@@ -156,10 +180,17 @@ def _bad_key(failure: _Failure) -> str:
 
 _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], ...] = (
     (
-        lambda it: it.kind == "PreconditionError" or it.status == 412,
+        lambda it: it.action == "read" and (it.kind == "PreconditionError" or it.status == 412),
         lambda it: changed(it.location),
     ),
     (lambda it: it.kind == "InvalidPathError", _bad_key),
+    (
+        lambda it: it.kind == PANIC,
+        lambda it: (
+            f"cannot {it.action} {it.url}: obstore failed; check the variables "
+            f"{it.location.service.variables} and the endpoint, whose response may be invalid"
+        ),
+    ),
     (
         _asked_machine,
         lambda it: no_credentials(it.location),
@@ -169,7 +200,10 @@ _MESSAGES: tuple[tuple[Callable[[_Failure], bool], Callable[[_Failure], str]], .
         lambda it: f"no such bucket: {it.location.root}; check its name and the endpoint",
     ),
     (
-        lambda it: it.code in OTHER_REGION or it.status == 301 or "configured region" in it.text,
+        lambda it: (
+            it.location.scheme == "s3"
+            and (it.code in OTHER_REGION or it.status == 301 or "configured region" in it.text)
+        ),
         lambda it: f"{it.location.root} is in another region; set AWS_REGION to it",
     ),
     (

@@ -19,7 +19,8 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _BUCKET = re.compile(r"[$\w][\w.-]*", re.ASCII)
 """Names of buckets, and of containers such as `$web`. Others could change the host of requests."""
 
-_HOST = re.compile(r"([\w-][\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+HOST = re.compile(r"([\w-][\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+"""Host of a URL, with or without a port, and without a user name."""
 
 _SIGNATURE = re.compile(
     r"(^|&)(sig|signature|x-(amz|goog)-\w+|awsaccesskeyid|googleaccessid)=", re.IGNORECASE
@@ -134,7 +135,7 @@ def parse_url(url: str) -> Location:
     rest = match[2]
     bucket, _, key = rest.partition("/")
     is_web = scheme not in BUCKETS
-    is_valid = bool((_HOST if is_web else _BUCKET).fullmatch(bucket))
+    is_valid = bool((HOST if is_web else _BUCKET).fullmatch(bucket))
     if "@" in bucket or (":" in bucket and "@" in rest and not is_valid):  # it may have a slash
         raise UsageError(
             f"{scheme}:// URLs must not contain a user name or a password; {SCHEMES[scheme].advice}"
@@ -178,7 +179,7 @@ def _web_path(url: str, scheme: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
-        if host and not _HOST.fullmatch(parts.netloc):
+        if host and not HOST.fullmatch(parts.netloc):
             raise ValueError
     except ValueError:
         raise UsageError(f"{url} has no valid host") from None

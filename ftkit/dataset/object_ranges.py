@@ -14,7 +14,7 @@ def find_objects(name: str) -> list[RemoteObject]:
         FileError: There is no such object.
         UsageError: The URL is not valid.
     """
-    from ftkit.dataset.object_store import find_object, list_objects  # it takes 40 ms
+    from ftkit.dataset.object_store import find_object, list_objects  # its import takes 40 ms
 
     return list_objects(name) if is_pattern(name) else [find_object(name)]
 
@@ -32,7 +32,7 @@ class ObjectRanges:
         Raises:
             FileError: There is no such object, or it cannot be read.
         """
-        from ftkit.dataset.object_store import find_object  # it takes 40 ms
+        from ftkit.dataset.object_store import find_object  # its import takes 40 ms
 
         self.object = find_object(url)
         self.path = self.object.url

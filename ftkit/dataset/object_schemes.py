@@ -14,6 +14,7 @@ class Scheme(NamedTuple):
         advice: What to do if credentials are missing or rejected.
         endpoints: Variables with the address of the service, the most specific first.
         credentials: Variables that give credentials, without the prefix.
+        parameters: Other variables whose values are sent, without the prefix.
         metadata_service: Address of the instance metadata service, which gives a virtual machine
             its credentials.
         metadata_variable: Variable with another address of it, without the prefix.
@@ -24,6 +25,7 @@ class Scheme(NamedTuple):
     advice: str
     endpoints: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
     metadata_service: str = ""
     metadata_variable: str = ""
 
@@ -58,6 +60,7 @@ BUCKETS = {
             "CONTAINER_CREDENTIALS_RELATIVE_URI",
             "WEB_IDENTITY_TOKEN_FILE",
         ),
+        parameters=("SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "DEFAULT_REGION"),
         metadata_service="http://169.254.169.254",
         metadata_variable="METADATA_ENDPOINT",
     ),
@@ -95,6 +98,7 @@ BUCKETS = {
             "STORAGE_USE_EMULATOR",
             "USE_AZURE_CLI",
         ),
+        parameters=("CLIENT_SECRET", "TENANT_ID", "STORAGE_ACCOUNT_NAME"),
         metadata_service="http://169.254.169.254",
     ),
 }

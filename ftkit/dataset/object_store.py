@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, BinaryIO
 
+from ftkit._text import excerpt
 from ftkit.dataset.object_client import open_store, request
 from ftkit.dataset.object_errors import is_missing
 from ftkit.dataset.object_location import (
@@ -23,14 +24,14 @@ from ftkit.dataset.object_location import (
     matches,
     parse_url,
 )
-from ftkit.dataset.object_stream import UNKNOWN, open_stream
-from ftkit.errors import FileError, did_you_mean
+from ftkit.dataset.object_stream import open_stream
+from ftkit.errors import FileError, UsageError, did_you_mean
 
 MAX_OBJECTS = 100_000
 """Maximum number of objects that a pattern may match, so that memory is bounded."""
 
-SIBLINGS = 1000
-"""Number of objects that are listed to suggest one."""
+MAX_SIBLINGS = 1000
+"""Maximum number of objects that are listed to suggest one."""
 
 MAX_LISTED = 1_000_000
 """Maximum number of objects that are listed for a pattern, so that a listing ends."""
@@ -65,10 +66,10 @@ def find_object(url: str) -> RemoteObject:
         meta = request(location, find)
     except FileError as error:
         if error.__cause__ is not None and is_missing(error.__cause__):
-            advice = _suggestion(location, store)
+            hint = _suggestion(location, store)
             if location.is_pattern:
-                advice = "; patterns are for commands that read several files"
-            raise FileError(f"{error}{advice}") from error.__cause__
+                hint = "; patterns are for commands that read several files"
+            raise FileError(f"{error}{hint}") from error.__cause__
         raise
     return _remote_object(location, meta)
 
@@ -77,15 +78,17 @@ def list_objects(pattern: str) -> list[RemoteObject]:
     """Return the objects that a pattern matches, sorted by URL.
 
     All objects below the folder before the first wildcard are listed, and those that do not match
-    are dropped at once.
+    are dropped at once. If none matches, the object is returned whose key is the pattern.
 
     Raises:
         FileError: No object matches, more than `MAX_OBJECTS` do, more than `MAX_LISTED` are below
-            that folder, or they cannot be listed.
+            that folder, they cannot be listed, or the pattern is the key of an object that it does
+            not match, and matches others.
         UsageError: The URL is not valid.
     """
     location = parse_url(pattern)
     objects: list[RemoteObject] = []
+    named: RemoteObject | None = None  # such as [1].jsonl, which does not match itself
     folder = listed_folder(location.key)
     for number, meta in enumerate(_listed(location, folder)):
         if number == MAX_LISTED:
@@ -93,18 +96,36 @@ def list_objects(pattern: str) -> list[RemoteObject]:
                 f"there are more than {MAX_LISTED:,} objects below {location.root}/{folder}; "
                 f"begin the pattern {pattern} with a longer folder"
             )
-        place = location._replace(key=meta["path"])
-        if place.key == location.key:
-            return [_remote_object(place, meta)]  # its name has characters of a pattern
-        if matches(place.key, location.key) and not _is_folder(place, meta):
-            objects.append(_remote_object(place, meta))
+        listed = location._replace(key=meta["path"])
+        if matches(listed.key, location.key):
+            if not _is_folder(listed, meta):
+                objects.append(_listed_object(listed, meta))
+        elif listed.key == location.key:
+            named = _listed_object(listed, meta)
         if len(objects) > MAX_OBJECTS:
             raise FileError(
                 f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
             )
-    if not objects:
+    if named and objects:
+        raise FileError(
+            f"{pattern} is the name of an object, and matches others, too; write [[] for a bracket "
+            "of that name"
+        )
+    if not objects and not named:
         raise FileError(f"no object matches {pattern!r}")
-    return sorted(objects)
+    return [named] if named else sorted(objects)
+
+
+def _listed_object(location: Location, meta: Any) -> RemoteObject:
+    """Return an object of a listing, whose key may be one that no URL can have."""
+    try:
+        parse_url(location.url)
+    except UsageError:
+        raise FileError(
+            f"cannot read the object {excerpt(location.key)} in {location.root}: such URLs are "
+            "refused; rename it, or use a pattern that does not match it"
+        ) from None
+    return _remote_object(location, meta)
 
 
 def _is_folder(location: Location, meta: Any) -> bool:
@@ -135,24 +156,25 @@ def open_object(url: str) -> BinaryIO:
     return open_stream(parse_url(remote.url), remote.etag, remote.size)
 
 
-def open_range(url: str, etag: str, start: int, end: int) -> BinaryIO:
-    """Open an object at its beginning, to be read from `start` to about `end`.
+def open_range(url: str, etag: str, start: int, end: int | None) -> BinaryIO:
+    """Open an object of which one range will be read. The position is 0.
 
     One request asks for the bytes of the range; further ones follow if more is read.
 
     Args:
         url: URL of the object.
         etag: ETag that the object must have.
-        start: Offset of the first byte that is read.
-        end: Offset behind the last byte that is surely read; `UNKNOWN` for the end of the object.
+        start: Offset of the first byte of the range.
+        end: Offset after the last byte of the range, or None for the end of the object.
     """
-    expected = (0, 0) if end == UNKNOWN else (start, end)
+    expected = None if end is None else (start, end)
     return open_stream(parse_url(url), etag, expected=expected)
 
 
 def _remote_object(location: Location, meta: Any) -> RemoteObject:
     url, etag = location.url, meta["e_tag"] or ""
-    if not etag or etag.startswith("W/"):
+    is_valid = etag.isascii() and etag.isprintable()  # it becomes a header of requests
+    if not etag or etag.startswith("W/") or not is_valid:
         raise FileError(
             f"{location.bucket} gives {url} no strong ETag, so changes while it is read would go "
             "unnoticed; download the file and name that"
@@ -165,9 +187,9 @@ def _listed(location: Location, folder: str) -> Iterator[Any]:
     store = open_store(location)
     import obstore
 
-    place = location._replace(key=folder)
+    listed = location._replace(key=folder)
     pages = iter(obstore.list(store, folder or None, chunk_size=_PAGE))
-    while page := request(place, lambda: next(pages, None), "list", LIST_SECONDS):
+    while page := request(listed, lambda: next(pages, None), "list", LIST_SECONDS):
         yield from page
 
 
@@ -178,7 +200,8 @@ def _suggestion(location: Location, store: Any) -> str:
     folder, _, name = location.key.rpartition("/")
     try:
         siblings = [
-            os.path.basename(meta["path"]) for meta in islice(_listed(location, folder), SIBLINGS)
+            os.path.basename(meta["path"])
+            for meta in islice(_listed(location, folder), MAX_SIBLINGS)
         ]
     except FileError:
         return ""

@@ -15,10 +15,10 @@ from ftkit.dataset.object_location import Location
 from ftkit.errors import FileError
 
 CHUNK_BYTES = 1 << 20
-"""Bytes that are handed on at a time."""
+"""Minimum size of a chunk, except for the last one of a request."""
 
 CHUNKS_AHEAD = 3
-"""Chunks that are read before they are needed."""
+"""Chunks that are held before they are needed, besides the one that is being read."""
 
 FIRST_BYTES = (1 << 20) + (1 << 16)
 """Bytes of the first request at a place, if it is not known how much is read there."""
@@ -26,20 +26,22 @@ FIRST_BYTES = (1 << 20) + (1 << 16)
 REQUEST_BYTES = 16 << 20
 """Most bytes of a request. Each request is twice as large as the one before it, up to this."""
 
-UNKNOWN = -1
-"""Size of an object whose size is not known yet."""
-
 
 def open_stream(
-    location: Location, etag: str, size: int = UNKNOWN, expected: tuple[int, int] = (0, 0)
+    location: Location,
+    etag: str,
+    size: int | None = None,
+    expected: tuple[int, int] | None = None,
 ) -> BinaryIO:
     """Open an object for reading. Bytes are requested when they are read.
 
     Args:
         location: The object.
         etag: ETag that the object must have.
-        size: Bytes of the object, or `UNKNOWN`.
-        expected: Start and end of the range that will be read, which one request asks for.
+        size: Bytes of the object, or None if they are not known. Then no position can be given from
+            its end.
+        expected: Start and end of the range that will be read, which one request asks for; or None
+            if it is not known what will be read.
     """
     raw = _ObjectReader(location, etag, size, expected)
     return cast(BinaryIO, io.BufferedReader(raw, CHUNK_BYTES))
@@ -48,7 +50,9 @@ def open_stream(
 class _ObjectReader(io.RawIOBase):
     """Unbuffered stream of an object."""
 
-    def __init__(self, location: Location, etag: str, size: int, expected: tuple[int, int]) -> None:
+    def __init__(
+        self, location: Location, etag: str, size: int | None, expected: tuple[int, int] | None
+    ) -> None:
         self._location = location
         self._etag = etag
         self._size = size
@@ -70,7 +74,9 @@ class _ObjectReader(io.RawIOBase):
         if whence == os.SEEK_CUR:
             offset += self._position
         elif whence == os.SEEK_END:
-            offset += self._known_size()
+            if self._size is None:
+                raise io.UnsupportedOperation("the size of the object is not known")
+            offset += self._size
         if offset < 0:
             raise ValueError(f"negative position {offset}")
         skipped = offset - self._position
@@ -94,17 +100,11 @@ class _ObjectReader(io.RawIOBase):
         self._stop()
         super().close()
 
-    def _known_size(self) -> int:
-        if self._size == UNKNOWN:
-            result = _request_range(self._location, self._etag, 0, 1)
-            self._size = result.meta["size"]
-        return self._size
-
     def _next_chunk(self) -> bytes:
         """Return the bytes at the position, or none at the end of the object."""
-        while self._size == UNKNOWN or self._position < self._size:
+        while self._size is None or self._position < self._size:
             if self._ahead is None:
-                self._ahead = _ReadAhead(self._chunks(self._position))
+                self._ahead = _ReadAhead(self._location, self._chunks(self._position))
             if chunk := self._ahead.next():
                 return chunk
             self._ahead = None
@@ -112,12 +112,11 @@ class _ObjectReader(io.RawIOBase):
 
     def _chunks(self, start: int) -> Iterator[bytes]:
         """Yield the bytes from `start` on: those of the expected range, or else all."""
-        first, last = self._expected
-        if first <= start < last:
-            yield from self._range(start, last)
+        if self._expected and self._expected[0] <= start < self._expected[1]:
+            yield from self._range(start, self._expected[1])
             return
         room = FIRST_BYTES
-        while self._size == UNKNOWN or start < self._size:
+        while self._size is None or start < self._size:
             for chunk in self._range(start, start + room):
                 start += len(chunk)
                 yield chunk
@@ -131,8 +130,8 @@ class _ObjectReader(io.RawIOBase):
         """
         while start < end:
             result = _request_range(self._location, self._etag, start, end)
-            self._size = result.meta["size"]
-            end, begin = min(end, self._size), start
+            size = self._size = result.meta["size"]
+            end, begin = min(end, size), start
             try:
                 for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                     start += len(chunk)
@@ -185,8 +184,8 @@ class _ReadAhead:
     Waiting for it can be interrupted, while obstore may not return for a minute.
     """
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, location: Location, chunks: Iterator[bytes]) -> None:
+        self._location, self._chunks = location, chunks
         self._results: SimpleQueue[bytes | Exception] = SimpleQueue()
         self._slots = Semaphore(CHUNKS_AHEAD)
         self._is_stopped = False
@@ -215,3 +214,5 @@ class _ReadAhead:
             self._results.put(b"")
         except Exception as error:
             self._results.put(error)
+        except BaseException as error:  # a panic of obstore
+            self._results.put(object_error(self._location, error))

@@ -45,7 +45,7 @@ class ObjectWriter(io.RawIOBase):
 
     The object becomes visible with `complete`. Use `object_writer` or `open_upload`, which abort
     the upload after an exception, so that the store keeps no parts. A writer holds up to
-    `PARTS_AT_ONCE` + 1 parts in memory.
+    `PARTS_AT_ONCE` + 1 parts in memory, and less than another part in its queue.
     """
 
     def __init__(self, url: str) -> None:
@@ -62,8 +62,8 @@ class ObjectWriter(io.RawIOBase):
         self._pieces: Queue[bytes | None] = Queue(QUEUED_PIECES)
         self._buffer = bytearray()
         self._size = 0
-        self._is_begun, self._is_aborted = Event(), False
-        self._error: Exception | None = None
+        self._is_begun, self._is_aborted, self._is_completed = Event(), False, False
+        self._error: BaseException | None = None
         self._thread = Thread(target=self._upload, name="ftkit-objects", daemon=True)
 
     def begin(self) -> None:
@@ -85,7 +85,10 @@ class ObjectWriter(io.RawIOBase):
 
         Raises:
             FileError: The upload has failed, or would have too many parts.
+            ValueError: The upload is complete.
         """
+        if self._is_completed:
+            raise ValueError("write to a completed upload")
         self._buffer += data
         if len(self._buffer) >= PIECE_BYTES:
             self.flush()
@@ -116,6 +119,7 @@ class ObjectWriter(io.RawIOBase):
         self._hand_over(None)
         self._thread.join()
         self._check()
+        self._is_completed = True
 
     def abort(self) -> None:
         """Delete the parts in the store, and wait until they are. Do nothing after `complete`."""
@@ -152,7 +156,7 @@ class ObjectWriter(io.RawIOBase):
             )
         except _AbortedError:
             pass
-        except Exception as error:  # raised in the thread that writes
+        except BaseException as error:  # also a panic; it is raised in the thread that writes
             self._error = error
         finally:
             self._is_begun.set()

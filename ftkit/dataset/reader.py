@@ -338,7 +338,7 @@ def _open_shard(shard: Shard) -> BinaryIO:
     from ftkit.dataset.object_store import open_range
 
     start = max(shard.start - 1, 0)  # the byte before tells if a line begins at the shard
-    end = shard.end if shard.end < 0 else shard.end + OVERLAP_BYTES
+    end = None if shard.end < 0 else shard.end + OVERLAP_BYTES
     return _unpacked(open_range(shard.file, shard.etag, start, end), shard.file)
 
 

@@ -56,6 +56,10 @@ Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 """Number of steps, tokens or seconds in a message."""
 
 
+MAX_TIME = 253_402_300_799
+"""Last second of the year 9999, as Unix time; later ones are no dates in Python."""
+
+
 class JobEvent(Struct, frozen=True, kw_only=True):
     """Event of a job.
 
@@ -69,7 +73,7 @@ class JobEvent(Struct, frozen=True, kw_only=True):
     message: Message
     level: Literal["info", "warn", "error"] = "info"
     data: MetricValues = {}
-    estimated_finish: Count | None = None
+    estimated_finish: Annotated[int, Meta(ge=0, le=MAX_TIME)] | None = None
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for metrics without a step: the next attempt could not resume."""

@@ -17,6 +17,16 @@ LOCAL = "local"
 """Name of the engine that scans in processes of this machine."""
 
 
+AUTO = "auto"
+"""Address of the Ray cluster of this machine."""
+
+MAX_PORT = 65_535
+"""Largest number of a port."""
+
+_ADDRESS = re.compile(r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*|\[[0-9a-fA-F:]+\]):(\d{1,5})", re.ASCII)
+"""Host and port of the head of a cluster."""
+
+
 @contextmanager
 def open_engine(
     workers: int | None,
@@ -59,25 +69,31 @@ def open_engine(
 def ray_address(engine: str) -> str | None:
     """Return the address of the Ray cluster that an engine names, or None for this machine.
 
+    The engines `ray` and `ray=auto` have the address in `RAY_ADDRESS`, or `auto` without it.
+
     Raises:
         UsageError: There is no such engine, or the address has another form.
     """
-    name, separator, address = engine.partition("=") if isinstance(engine, str) else ("", "", "")
     if engine == LOCAL:
         return None
-    if name != "ray" or (separator and not address):
+    match = re.fullmatch(r"ray(?:=(.+))?", engine, re.DOTALL) if isinstance(engine, str) else None
+    if not match:
         raise UsageError(f"`engine` must be local, ray or ray=HOST:PORT, not {engine!r:.100}")
+    is_given = match[1] not in (None, AUTO)
+    address = match[1] if is_given else os.environ.get("RAY_ADDRESS") or AUTO
+    name = "`engine`" if is_given else "RAY_ADDRESS"
+    value = "" if "@" in address else f", not {address!r:.100}"  # it may have a password
     if address.startswith("ray://"):
         raise UsageError(
-            f"`engine` cannot be a Ray Client address ({address:.100}); run ftkit on a node of the "
+            f"{name} must not be the address of a Ray Client{value}; run ftkit on a node of the "
             "cluster with the engine ray"
         )
-    if not re.fullmatch(r"(auto)?|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address):
-        raise UsageError(
-            f"`engine` must have HOST:PORT of the cluster's head, or auto, after ray=, such as "
-            f"ray=10.0.0.1:6379, not {address!r:.100}"
-        )
-    return address or "auto"
+    port = _ADDRESS.fullmatch(address)
+    if address != AUTO and not (port and 0 < int(port[1]) <= MAX_PORT):
+        prefix = "HOST:PORT of the cluster's head, or auto"
+        form = f"have {prefix}, after ray=, such as ray=" if is_given else f"be {prefix}, such as "
+        raise UsageError(f"{name} must {form}10.0.0.1:6379{value}")
+    return address
 
 
 def _map_with_progress(progress: Progress) -> Map:

@@ -58,8 +58,8 @@ END_SECONDS = 10.0
 TASKS_PER_PROCESSOR = 8
 """Minimum number of tasks for each processor; only more shards than that are joined."""
 
-MAX_JOINED = 16
-"""Maximum number of shards in a task, since a task starts anew if its node dies."""
+TASK_BYTES = 256 << 20
+"""Maximum size of a task of several shards, since a task starts anew if its node dies."""
 
 RUNNING_PER_PROCESSOR = 2
 """Tasks of each processor: one running, one waiting."""
@@ -102,7 +102,7 @@ def _check_listening(address: str) -> None:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), LISTEN_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise FtkitError(
             f"no Ray cluster answers at {address}: {os_error_message(error)}; "
             "is its head node running?"
@@ -224,8 +224,7 @@ class Cluster:
             )
         shards = cast(list[Shard], list(chain([first], iterator)))
         path, digest = _path_and_digest(first.file)
-        count = max(1, int(len(shards) / max(1, TASKS_PER_PROCESSOR * self._processors)))
-        for shard in joined(shards, min(count, MAX_JOINED)):
+        for shard in joined(shards, shards_per_task(shards, self._processors)):
             unnamed = msgspec.structs.replace(shard, file="")
             task = ScanShard(scan, unnamed, os.fsencode(path), digest)
             yield _Work(msgspec.msgpack.encode(task), (), 1, shard)
@@ -292,17 +291,30 @@ class Cluster:
         self._messages.put(None)
 
     def close(self) -> None:
-        """End the driver and its tasks."""
+        """End the driver and its tasks. A driver that does not end in time is killed."""
         stdin, stdout = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
         with suppress(OSError):
             stdin.close()
         try:
-            self._process.wait(END_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         finally:
             self._process.kill()
             self._process.wait()
             self._reader.join()
             stdout.close()
+
+
+def shards_per_task(shards: Sequence[Shard], processors: float) -> int:
+    """Return the number of adjacent shards of a file that are joined into a task.
+
+    Args:
+        shards: All shards of the file; the first one is as large as any.
+        processors: Number of processors of the cluster.
+    """
+    share = int(len(shards) / max(1, TASKS_PER_PROCESSOR * processors))
+    size = max(1, shards[0].end - shards[0].start)
+    return max(1, min(share, TASK_BYTES // size))
 
 
 def joined(shards: Sequence[Shard], count: int) -> Iterator[Shard]:

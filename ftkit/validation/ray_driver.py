@@ -62,9 +62,10 @@ def main() -> None:
         Driver(channel).run(first.address)
     except BrokenPipeError:  # ftkit is gone
         pass
-    except Exception as error:  # of any type; Ray has no common base class
+    except Exception as error:  # of any type: `ray.init` also raises those of Python
         channel.send(Failure(_one_line(error)))
-    os._exit(0)  # leaving the cluster ends its tasks, and may take long if the head is gone
+    finally:
+        os._exit(0)  # leaving the cluster ends its tasks, and may take long if the head is gone
 
 
 def _take_streams() -> Channel:
@@ -153,8 +154,9 @@ class Driver:
         return False
 
     def _receive(self) -> None:
-        while isinstance(message := self._channel.receive(), Submit | Release):
-            self._events.put(message)
+        with suppress(Exception):  # of a message that is not valid, which ends the driver, too
+            while isinstance(message := self._channel.receive(), Submit | Release):
+                self._events.put(message)
         self._events.put(None)
         time.sleep(END_SECONDS)
         os._exit(1)

@@ -58,7 +58,9 @@ def test_a_progress_bar_is_shown_on_a_terminal_for_a_large_file(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
 def test_a_signal_ends_the_command_and_its_workers_without_a_traceback(
     sent: int, code: int, tmp_path: Path
 ) -> None:
@@ -67,7 +69,9 @@ def test_a_signal_ends_the_command_and_its_workers_without_a_traceback(
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    time.sleep(0.4)
+    while subprocess.run(["pgrep", "-P", str(process.pid)], stdout=subprocess.DEVNULL).returncode:
+        assert process.poll() is None  # until there are workers
+        time.sleep(0.02)
     os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == code

@@ -168,3 +168,9 @@ def test_outputs_must_be_different_objects() -> None:
 def test_the_copy_of_a_url_has_a_name_for_the_next_command(url: str, name: str) -> None:
     done = run_ftkit("submit", url, "-m", "gpt-4.1")
     assert done.stderr.endswith(f" --fraction 1 -o {name}`\n")
+
+
+def test_the_page_on_storage_lists_the_commands_that_take_copies() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
+    section = page.partition("## What takes no URL")[2]
+    assert [command for command in COPIED if f"`{command}`" not in section] == []

@@ -10,8 +10,9 @@ import pytest
 from ftkit.dataset.object_credentials import GCLOUD_FILE, lacks_credentials
 
 
-def test_a_machine_that_does_not_answer_has_no_credentials() -> None:
-    assert lacks_credentials("s3", {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:1"})
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://[::1", "http://host:port"])
+def test_a_machine_that_does_not_answer_has_no_credentials(address: str) -> None:
+    assert lacks_credentials("s3", {"AWS_METADATA_ENDPOINT": address})
 
 
 def test_a_machine_that_answers_may_have_credentials() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from ftkit.dataset.object_errors import is_missing, object_error
 from ftkit.dataset.object_location import Location
-from ftkit.errors import FileError
 
 S3 = Location("s3", "bucket", "a.jsonl")
 WEB = Location("https", "example.com", "a.jsonl")
@@ -45,6 +44,18 @@ def failed(status: int, code: str = "") -> Exception:
             S3,
             failed(301, "PermanentRedirect"),
             "s3://bucket is in another region; set AWS_REGION to it",
+        ),
+        (
+            WEB,
+            failed(301),
+            "cannot read https://example.com/a.jsonl: example.com answered with status 301; check "
+            "the settings of the storage",
+        ),
+        (
+            S3._replace(scheme="gs"),
+            failed(301),
+            "cannot read gs://bucket/a.jsonl: the object storage answered with status 301; check "
+            "the settings of the storage",
         ),
         (
             S3,
@@ -111,12 +122,14 @@ def test_each_cause_has_a_line(location: Location, error: Exception, message: st
     assert str(object_error(location, error)) == message
 
 
+def test_a_failed_condition_of_a_write_is_no_change_of_what_is_read() -> None:
+    assert str(object_error(S3, failed(412, "PreconditionFailed"), "write")) == (
+        "cannot write s3://bucket/a.jsonl: the object storage answered with status 412 "
+        "(PreconditionFailed); check the settings of the storage"
+    )
+
+
 def test_only_an_object_in_a_bucket_that_exists_is_missing() -> None:
     assert is_missing(FileNotFoundError())
     assert not is_missing(FileNotFoundError("<Code>NoSuchBucket</Code>"))
     assert not is_missing(failed(403))
-
-
-def test_an_error_that_is_one_line_already_stays_as_it_is() -> None:
-    error = FileError("a line already")
-    assert object_error(S3, error) is error

@@ -72,6 +72,13 @@ def test_a_job_of_an_archive_becomes_the_same_page(
     page = Path("job.html").read_text("utf-8")
     check_contents(page)
     assert "archive archive, read on" in page
+    done = ftkit(
+        "jobs", "open", job["id"], "--archive", "archive", "--html", "archive/manifest.json"
+    )
+    assert (done.returncode, "is in the archive; name a file outside of it" in done.stderr) == (
+        2,
+        True,
+    )
 
 
 def test_the_page_is_opened_from_a_folder_of_its_own(

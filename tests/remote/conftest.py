@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ftkit.dataset import object_client
 from support.file_storage import FileStorage, running_file_storage
 from support.object_storage import BUCKET, KEYS, FaultyProxy, Storage, running_storage
 
@@ -17,6 +18,12 @@ def moto() -> Iterator[Storage]:
     pytest.importorskip("moto.server", reason="needs moto[server]")
     with running_storage() as storage:
         yield storage
+
+
+@pytest.fixture(autouse=True)
+def new_clients() -> None:
+    """No client with the timeouts and retries of an earlier test."""
+    object_client._open_store.cache_clear()
 
 
 @pytest.fixture

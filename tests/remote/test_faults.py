@@ -84,7 +84,6 @@ def test_silence_counts_as_a_cut_connection(
     monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, url: str
 ) -> None:
     monkeypatch.setattr("ftkit.dataset.object_client.SILENCE_SECONDS", 1)
-    monkeypatch.setattr("ftkit.dataset.object_client.RETRY_SECONDS", 59)  # another client
     proxy.faults.append(Fault(cut_at=0.5, delay=30))
     assert ftkit.validate(url).files[0].examples == 200
 
@@ -93,7 +92,6 @@ def test_a_connection_that_is_cut_again_and_again_brings_the_rest(
     monkeypatch: pytest.MonkeyPatch, storage: Storage, proxy: FaultyProxy
 ) -> None:
     monkeypatch.setattr("ftkit.dataset.object_client.MAX_RETRIES", 0)
-    monkeypatch.setattr("ftkit.dataset.object_client.RETRY_SECONDS", 58)  # another client
     monkeypatch.setattr("ftkit.dataset.object_stream.FIRST_BYTES", 16 << 20)
     data = bytes(range(256)) * (12 << 12)
     with open_object(storage.put("large.bin", data)) as stream:
@@ -151,6 +149,13 @@ def test_an_object_that_changes_while_the_connection_is_cut_is_not_read_on(
 
 
 def test_an_object_that_is_deleted_while_it_is_read_is_missing(
+    storage: Storage, proxy: FaultyProxy, url: str
+) -> None:
+    proxy.faults.extend([Fault(), Fault(before=lambda: storage.delete("data.jsonl"))])
+    assert message(lambda: ftkit.validate(url)) == f"no such file: {url}"
+
+
+def test_a_bucket_that_is_deleted_while_it_is_read_is_missing(
     storage: Storage, proxy: FaultyProxy, url: str
 ) -> None:
     proxy.faults.extend([Fault(), Fault(before=storage.clear)])
@@ -320,6 +325,50 @@ def test_settings_that_cannot_be_used_are_refused(
     assert message(lambda: ftkit.validate(f"{scheme}://bucket/data.jsonl")) == reason
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        *(
+            (name, "us-east-1\r", f"{name} has a control character, such as a carriage return")
+            for name in ("AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_ENDPOINT_URL")
+        ),
+        ("AWS_REGION", "x/y@evil", "AWS_REGION must be the name of a region, such as eu-central-1"),
+        ("AWS_ENDPOINT_URL", "http://evil.invalid\\@127.0.0.1:9", "AWS_ENDPOINT must be a URL"),
+        ("AWS_ENDPOINT_URL", "http://evil.invalid\\.127.0.0.1:9", "AWS_ENDPOINT must be a URL"),
+    ],
+)
+def test_settings_that_cannot_be_sent_are_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert reason in message(lambda: ftkit.validate(url))
+
+
+def test_a_profile_that_cannot_be_sent_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    (tmp_path / "config").write_text("[default]\nregion = x/y@evil\n")
+    text = message(lambda: ftkit.validate(url))
+    assert text == "'region' of the AWS profile must be the name of a region, such as eu-central-1"
+
+
+@pytest.mark.parametrize("etag", ["&#10;", "&#1;", "&#233;"])
+def test_an_etag_that_cannot_be_sent_back_is_refused(proxy: FaultyProxy, etag: str) -> None:
+    listing = page(["a.jsonl"]).replace(b"true", b"false")
+    body = listing.replace(b'<ETag>"1"', f'<ETag>"{etag}"'.encode())
+    proxy.always = Fault(status=200, body=body, path="list-type=2")
+    assert "no strong ETag" in message(lambda: ftkit.validate(f"s3://{BUCKET}/*.jsonl"))
+
+
+def test_a_panic_of_obstore_is_one_line(url: str) -> None:
+    """An ETag of control characters cannot be sent; obstore panics instead of raising an error."""
+    reason = f"cannot read {url}: obstore failed; check the variables AWS_* and the endpoint"
+    with open_object(RemoteObject(url, 3, '"\n"')) as stream:
+        assert message(stream.read).startswith(reason)
+
+
 def test_an_endpoint_without_encryption_can_be_allowed(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
@@ -354,6 +403,19 @@ def test_the_keys_of_a_profile_are_used(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
     monkeypatch.setenv("AWS_PROFILE", "team")
     assert find_object(url).size == len(CHATS)
+
+
+def test_keys_that_are_rotated_in_a_profile_are_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, proxy: FaultyProxy
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    credentials = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    for key in ("AKIAONE", "AKIATWO"):
+        credentials.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = x\n")
+        find_object(url)
+        assert f"Credential={key}/" in proxy.requests[-1].authorization
 
 
 class TestWebServers:

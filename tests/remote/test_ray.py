@@ -31,6 +31,7 @@ from ftkit.summary import Summary
 from ftkit.validation import partitioned
 from ftkit.validation import ray_cluster as module
 from ftkit.validation.ray_cluster import ray_cluster
+from ftkit.validation.ray_messages import LENGTH, Channel, Connect
 from ftkit.validation.scan import Engine, summarize
 from support.commands import run_ftkit
 from support.examples import chat_example
@@ -136,7 +137,7 @@ def test_the_output_is_that_of_one_machine(
     assert remote.stderr == local.stderr == ""
 
 
-def test_errors_of_files_are_those_of_one_machine(nodes: RayNodes, tmp_path: Path) -> None:
+def test_errors_of_files_are_those_of_one_machine(nodes: RayNodes) -> None:
     Path("cut.jsonl.gz").write_bytes(damaged_gzip())
     local = run_ftkit("validate", "cut.jsonl.gz")
     remote = on_cluster(nodes, "validate", "cut.jsonl.gz")
@@ -188,6 +189,19 @@ def test_an_address_without_a_cluster_is_one_line(clean_file: str) -> None:
     assert result.stderr == (
         "ftkit: no Ray cluster answers at 127.0.0.1:1: connection refused; is its head node running?\n"
     )
+
+
+def test_a_message_that_is_not_valid_ends_the_driver() -> None:
+    command = [sys.executable, "-m", DRIVER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin
+        try:
+            Channel(io.BytesIO(), process.stdin).send(Connect("127.0.0.1:1"))  # Ray tries it long
+            process.stdin.write(LENGTH.pack(1) + b"?")
+            process.stdin.flush()
+            assert process.wait(30) == 1
+        finally:
+            process.kill()
 
 
 def test_progress_adds_up_to_the_size_of_the_file(nodes: RayNodes, large_file: str) -> None:
@@ -255,7 +269,7 @@ def test_summaries_are_equal_while_workers_and_nodes_are_killed(
     expected: Scanned,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_JOINED", 1)
+    monkeypatch.setattr(module, "TASK_BYTES", 1)
     monkeypatch.setattr(partitioned, "PARTITION_BYTES", 1 << 16)
     cases = random.Random(kills)
     with ray_cluster(nodes.address) as engine:

@@ -166,9 +166,31 @@ def test_a_key_that_cannot_be_named_is_an_error_of_its_own(storage: Storage) -> 
         list_objects(f"s3://{BUCKET}/d/*.jsonl")
 
 
+@pytest.mark.parametrize("key", ["sig/a?sig=abc.jsonl", "sig/\x9b31mred.jsonl"])
+def test_a_key_that_urls_cannot_have_is_named(storage: Storage, key: str) -> None:
+    storage.put("sig/a.jsonl", CHATS)
+    storage.put(key, CHATS)
+    with pytest.raises(FileError) as caught:
+        list_objects(f"s3://{BUCKET}/sig/*.jsonl")
+    assert str(caught.value) == (
+        f"cannot read the object {key!r} in s3://bucket: such URLs are refused; rename it, or use a "
+        "pattern that does not match it"
+    )
+
+
 def test_a_name_with_the_characters_of_a_pattern_is_read(storage: Storage) -> None:
-    storage.put("1.jsonl", b"")
     assert list_objects(storage.put("[1].jsonl", CHATS)) == ["s3://bucket/[1].jsonl"]
+    storage.put("1.jsonl", b"")
+    assert list_objects(f"s3://{BUCKET}/[[]1].jsonl") == ["s3://bucket/[1].jsonl"]
+    with pytest.raises(
+        FileError, match=r"is the name of an object, and matches others, too; write"
+    ):
+        list_objects(f"s3://{BUCKET}/[1].jsonl")
+
+
+def test_an_object_that_is_named_like_a_pattern_is_one_of_its_matches(storage: Storage) -> None:
+    names = [storage.put(f"{name}.jsonl", CHATS) for name in ("*", "a", "b")]
+    assert list_objects(names[0]) == names
 
 
 def test_an_object_found_by_a_pattern_is_not_asked_for_again(

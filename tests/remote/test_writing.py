@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ftkit.dataset.object_writer import PART_BYTES, PARTS_AT_ONCE, ObjectWriter, object_writer
+from ftkit.dataset.object_writer import (
+    PART_BYTES,
+    PARTS_AT_ONCE,
+    ObjectWriter,
+    object_writer,
+    open_upload,
+)
 from ftkit.errors import FileError, UsageError
 from support.examples import chat_lines
 from support.fixture_types import Run
@@ -63,6 +69,25 @@ def test_the_former_object_is_there_until_the_end(storage: Storage) -> None:
         assert storage.uploads() == [KEY]
         assert storage.get(KEY) == b"former"
     assert storage.get(KEY) == DATA
+
+
+def test_a_panic_of_obstore_is_a_failed_upload(storage: Storage, proxy: FaultyProxy) -> None:
+    """An upload id that is too long for a URL makes obstore panic."""
+    response = f"""<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>{KEY}</Key>
+        <UploadId>{"x" * 100_000}</UploadId></InitiateMultipartUploadResult>"""
+    proxy.always = Fault(200, response.encode(), methods=("POST",), path="?uploads")
+    with pytest.raises(FileError, match=f"cannot write {URL}: obstore failed"):
+        write(b"data")
+    assert storage.keys() == []
+
+
+def test_nothing_can_be_written_after_the_completion(storage: Storage) -> None:
+    with open_upload(URL) as writer:
+        writer.write(b"all")
+        writer.complete()
+        with pytest.raises(ValueError, match="write to a completed upload"):
+            writer.write(b" and more")
+    assert storage.get(KEY) == b"all"
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -202,10 +227,10 @@ def test_memory_does_not_grow_with_the_object(storage: Storage) -> None:
 
 
 WRITE_FOREVER = """
-import sys
-from ftkit.cli import _terminated
-import signal
-signal.signal(signal.SIGTERM, _terminated)
+import signal, sys
+from ftkit.cli import handle_signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+handle_signals()
 from ftkit.dataset.object_writer import object_writer
 with object_writer(sys.argv[1]) as writer:
     while True:
@@ -220,7 +245,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_process_that_is_stopped_leaves_the_object_as_it_is(
     storage: Storage, proxy: FaultyProxy, number: signal.Signals
 ) -> None:
@@ -236,10 +261,10 @@ def test_a_process_that_is_stopped_leaves_the_object_as_it_is(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_ctrl_c_does_not_wait_for_a_server_that_is_silent(
+def test_a_second_ctrl_c_does_not_wait_for_a_silent_storage(
     storage: Storage, proxy: FaultyProxy
 ) -> None:
-    """The writer is interrupted at once; what takes time is that the server takes no abort."""
+    """After the first one, the writer aborts the upload, which waits for the part that is sent."""
     proxy.always = Fault(cut_at=0.0, delay=30, methods=("PUT",))
     command = [sys.executable, "-c", WRITE_FOREVER, URL]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:

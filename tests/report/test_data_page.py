@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -227,6 +228,15 @@ def test_the_report_of_standard_input_names_it_so(write: Write) -> None:
         (["--html", "link.html"], "--html link.html would replace an input; name another file"),
         (["--html", "no/such/x.html"], "cannot write no/such/x.html: no such file or directory"),
         (["--html", "."], "cannot write .: is a directory"),
+        (["--html", "-"], "--html must name a file, not -"),
+        (
+            ["--html", "pyproject.toml"],
+            "--html pyproject.toml would replace a settings file; name another file",
+        ),
+        (
+            ["--html", "./new", "--output-file", "new"],
+            "--html and --output-file must be different files, not both ./new",
+        ),
     ],
 )
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(
@@ -234,10 +244,12 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:
     path = write(chat_lines(60))
     Path("link.html").symlink_to(path)
+    Path("pyproject.toml").write_text("")
     before = path.read_bytes()
     done = run_ftkit(command, "data.jsonl", *options)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ftkit: {message}\n")
     assert path.read_bytes() == before
+    assert not os.path.exists("new")
 
 
 def test_no_value_of_a_file_is_markup_in_its_report(write: Write) -> None:

@@ -49,14 +49,15 @@ class Request(NamedTuple):
     path: str
     range: str
     if_match: str
+    authorization: str
 
 
 class Fault(NamedTuple):
     """What the proxy does with one request instead of forwarding it as it is.
 
     Attributes:
-        status: Status to answer with, without a body.
-        body: Body of that answer.
+        status: Status of a response instead of forwarding the request.
+        body: Body of that response.
         cut_at: Share of the response's body after which the connection is cut.
         delay: Seconds of silence after that share, before the rest is sent.
         before: Called before the request is forwarded.
@@ -102,6 +103,10 @@ class Storage:
         """Return the content of an object."""
         return self._send("GET", f"/{bucket}/{quote(key)}")
 
+    def delete(self, key: str, bucket: str = BUCKET) -> None:
+        """Delete an object."""
+        self._send("DELETE", f"/{bucket}/{quote(key)}")
+
     def keys(self, bucket: str = BUCKET) -> list[str]:
         """Return the keys of all objects."""
         return re.findall("<Key>(.*?)</Key>", self._send("GET", f"/{bucket}?list-type=2").decode())
@@ -132,7 +137,7 @@ class Storage:
             )
             response = connection.getresponse()
             body = response.read()
-            assert response.status == 200, body
+            assert response.status in (200, 204), body
             return body
         finally:
             connection.close()
@@ -214,9 +219,9 @@ class FaultyProxy:
 
     def _forward(self, handler: BaseHTTPRequestHandler) -> None:
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        request = Request(
-            handler.command, handler.path, headers.get("range", ""), headers.get("if-match", "")
-        )
+        names = ("range", "if-match", "authorization")
+        values = (headers.get(name, "") for name in names)
+        request = Request(handler.command, handler.path, *values)
         fault = self._fault_for(request.method, request.path)
         length = int(headers.get("content-length", 0))
         data = handler.rfile.read(length // 2 if fault.hangs_up else length)

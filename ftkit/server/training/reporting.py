@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ftkit.server.reports import JobEvent, JobStart, Reports
+from ftkit.server.reports import MAX_TIME, JobEvent, JobStart, Reports
 from ftkit.server.results import PREFERENCE_METRICS
 from ftkit.server.training.schedule import is_end_of_epoch
 
@@ -93,7 +93,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         if step <= first_step:
             return None
         seconds_per_step = (time.monotonic() - start) / (step - first_step)
-        return int(time.time() + (total - step) * seconds_per_step)
+        return int(min(time.time() + (total - step) * seconds_per_step, MAX_TIME))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the progress, and publish the checkpoint as a model at the end of an epoch."""
