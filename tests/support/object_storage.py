@@ -49,7 +49,7 @@ class Request(NamedTuple):
     path: str
     range: str
     if_match: str
-    authorization: str
+    authorization: str = ""
 
 
 class Fault(NamedTuple):
