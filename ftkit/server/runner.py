@@ -72,10 +72,12 @@ class Room(Struct, frozen=True):
     Attributes:
         is_free: True if the process can start now.
         obstacle: Reason why it could not start even if no other process ran, or "".
+        reason: Reason why it can start only after another process has ended, or "".
     """
 
     is_free: bool
     obstacle: str = ""
+    reason: str = ""
 
 
 class Waiting(Struct, frozen=True):
@@ -108,7 +110,8 @@ class Runner(Protocol):
     runner thus answers from what it asked for recently, and no call takes longer than 5 seconds.
 
     Any method but `close` may raise `RunnerUnavailableError`. The supervisor then waits and asks
-    for the state, by which it finds out whether a call had its effect.
+    for the state, by which it finds out whether a call had its effect. It logs the beginning and
+    the end of such an outage (`outages.py`).
     """
 
     def start(self, task: Task, job: JobObject, attempt: Attempt) -> str:

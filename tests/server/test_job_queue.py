@@ -22,7 +22,7 @@ from ftkit.server.folder import Folder
 from ftkit.server.job_limits import TenantLimits
 from ftkit.server.job_queue import JobQueue
 from ftkit.server.objects import EventObject, JobHyperparameters, JobMethod, JobObject
-from ftkit.server.scheduling import INTERRUPTED, Capacity
+from ftkit.server.scheduling import INTERRUPTED, Blocked, Capacity
 from ftkit.server.supervisor import Supervisor
 from ftkit.server.waiting import count_before, first_in_queue
 from support.local_server import LocalServer
@@ -69,9 +69,14 @@ def waits(store: Database, id: str) -> list[str]:
     return [text for text in messages if text.startswith("The job waits")]
 
 
-def explain_now(queue: JobQueue, running: dict[str, int], excluded: tuple[str, ...] = ()) -> None:
+def explain_now(
+    queue: JobQueue,
+    running: dict[str, int],
+    excluded: tuple[str, ...] = (),
+    blocked: Blocked | None = None,
+) -> None:
     queue._next_check = 0.0
-    queue.explain(running, excluded)
+    queue.explain(running, excluded, blocked)
 
 
 def test_tenants_take_turns_and_the_jobs_of_each_are_in_order_of_priority(store: Database) -> None:
@@ -146,6 +151,19 @@ def test_a_job_that_may_start_gets_no_reason(store: Database) -> None:
     queue = JobQueue(store, "queued", Capacity(2))
     explain_now(queue, {"b": 1})
     assert not waits(store, id)
+
+
+def test_a_job_without_room_says_why_and_the_others_that_they_wait_for_it(store: Database) -> None:
+    ids = [add_job(store, tenant) for tenant in ("a", "b")]
+    queue = JobQueue(store, "queued", Capacity(4))
+    for _ in range(2):
+        explain_now(queue, {}, blocked=Blocked(ids[0], "no node has 4 GPU free"))
+    assert waits(store, ids[0]) == ["The job waits: no node has 4 GPU free"]
+    assert waits(store, ids[1]) == ["The job waits: the job whose turn it is has no room yet"]
+    explain_now(queue, {}, blocked=Blocked("", "the cluster cannot be reached"))
+    assert [waits(store, id)[1:] for id in ids] == [
+        ["The job waits: the cluster cannot be reached"]
+    ] * 2
 
 
 def test_only_the_first_job_of_each_tenant_gets_a_reason(store: Database) -> None:
