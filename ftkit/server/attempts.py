@@ -149,12 +149,15 @@ def adopt_checkpoint(folder: Folder, job: str, attempt: int) -> None:
         folder: Data folder of the service.
         job: Id of the job.
         attempt: Number of the current attempt.
+
+    Raises:
+        OSError: The state cannot be moved; it is left where it is.
     """
     previous = max(_earlier_attempts(folder, job, attempt), default=0)
     saved = last_checkpoint(folder.attempt_checkpoints(job, previous))
     if saved:
         step = int(saved.name.rpartition("-")[2])
-        with suppress(OSError):  # the process still runs, and changes it
+        with suppress(FileNotFoundError):  # the process still runs, and has removed it
             if step > max(_checkpoints(folder.checkpoints(job)), default=0):
                 commit_checkpoint(folder, job, previous, step)
     make_private_folder(folder.attempt(job, attempt))

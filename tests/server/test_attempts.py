@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -219,6 +221,24 @@ def test_a_state_outlives_attempts_that_never_had_a_process(
     save(folder, id, 1, 40)  # the first attempt still runs
     adopt_checkpoint(folder, id, last.number + 1)
     assert [path.name for path in folder.checkpoints(id).iterdir()] == ["checkpoint-10"]
+
+
+def test_a_state_that_cannot_be_moved_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    saved = save(folder, "j", 1, 10)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            adopt_checkpoint(folder, "j", 2)
+    assert saved.is_dir()
+    adopt_checkpoint(folder, "j", 3)
+    assert [path.name for path in folder.checkpoints("j").iterdir()] == ["checkpoint-10"]
 
 
 def test_an_older_state_does_not_replace_a_newer_one(tmp_path: Path) -> None:
