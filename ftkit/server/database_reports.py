@@ -90,8 +90,11 @@ class DatabaseReports:
     def begin(self) -> JobStart | None:
         """Report that training starts. Repeating it has no effect for a remote attempt."""
         is_remote = self._token_hash is not None
-        with self._writing("queued", *TRAINING):
-            begins = transition(self._database, self._id, ("queued",), "running", STARTED)
+        with self._writing("queued", *TRAINING) as job:
+            # Interrupted jobs continue first, but only once.
+            begins = transition(
+                self._database, self._id, ("queued",), "running", STARTED, rank=job.priority
+            )
             if not begins and not is_remote:
                 return None
             job = self._job()

@@ -18,10 +18,13 @@ from ftkit.cli import run
 from ftkit.server import job_queue, lifecycle
 from ftkit.server.app import ServerSettings
 from ftkit.server.database import Database
+from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.folder import Folder
 from ftkit.server.job_limits import TenantLimits
+from ftkit.server.job_processes import JobProcess, handle_end
 from ftkit.server.job_queue import JobQueue
 from ftkit.server.objects import EventObject, JobHyperparameters, JobMethod, JobObject
+from ftkit.server.runner import Ended
 from ftkit.server.scheduling import INTERRUPTED, Blocked, Capacity
 from ftkit.server.supervisor import Supervisor
 from ftkit.server.waiting import count_before, first_in_queue
@@ -118,6 +121,23 @@ def test_a_job_that_a_restart_interrupted_continues_first(store: Database, tmp_p
     # It does not keep its place through a pause, with which a tenant could pass over others.
     lifecycle.apply_action(store, interrupted, "b", "pause")
     assert lifecycle.apply_action(store, interrupted, "b", "resume").rank == -10
+
+
+def test_an_interrupted_job_that_crashes_later_waits_for_its_turn(
+    store: Database, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path / "data")
+    interrupted = add_job(store, "b", "running", priority=3)
+    Supervisor(store, folder, Capacity(1))._recover()
+    queue = JobQueue(store, "queued", Capacity(1))
+    assert queue.take({}, ())
+    DatabaseReports(store, folder, interrupted).begin()
+    handle_end(store, folder, interrupted, JobProcess("train", "b", "", 0.0), Ended("crashed"))
+    waiting = add_job(store, "a")
+    job = queue.take({}, ())
+    assert job
+    assert job.id == waiting
+    assert store.require(JobObject, interrupted, "b").rank == 3
 
 
 def test_a_job_waits_with_its_position(store: Database) -> None:
