@@ -139,11 +139,11 @@ def remove_old_checkpoints(folder: Folder, job: str) -> None:
 
 
 def adopt_checkpoint(folder: Folder, job: str, attempt: int) -> None:
-    """Take over the last state that an earlier attempt has saved, but not reported.
+    """Move the last state of the previous attempt to where training resumes.
 
-    That attempt is the last one with a folder. Later ones have none if the service was killed
-    before it called this function for them, so they never had a process. What else earlier attempts
-    have left is removed. One that still runs cannot save any more.
+    The previous attempt is the last one with a folder: an attempt whose start was interrupted has
+    none. The folders of all earlier attempts are then removed, so a process of theirs that still
+    runs cannot save any more.
 
     Args:
         folder: Data folder of the service.

@@ -106,7 +106,7 @@ class RayJobs:
 
     def __init__(self, folder: Folder, settings: RaySettings) -> None:
         self._folder, self._settings = folder, settings
-        self._metadata = service_metadata(folder.root)
+        self._metadata = service_metadata(folder.service_id())
         self._lock = threading.Lock()
         self._view: View | None = None
         self._error = "it has not answered yet"

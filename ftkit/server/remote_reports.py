@@ -84,7 +84,7 @@ class Timing(Struct, frozen=True):
 
 
 TIMING = Timing()
-"""Durations of all workers, except in tests."""
+"""Default durations."""
 
 
 class Pending(Struct):

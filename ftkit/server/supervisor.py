@@ -210,7 +210,7 @@ class Supervisor(threading.Thread):
         reason = _explain(error)
         message = f"The service cannot run the job now ({reason}); it tries again"
         if job:
-            with suppress(Exception):  # as the log has it
+            with suppress(Exception):  # the failure is in the log
                 add_event(self._database, job, tenant, message, "warn", key=f"failure {reason}")
 
     def _observe(self, id: str, running: JobProcess) -> None:
@@ -286,7 +286,7 @@ class Supervisor(threading.Thread):
             self._obstacles.clear()
 
     def _has_room(self, job: JobObject) -> bool:
-        """Return True if the runner has room for a job. If it never will, add an event, once."""
+        """Return True if the runner has room for a job. If no node could run it, add an event."""
         room = self._training_runner.room(job)
         self._blocked = Blocked(job.id, room.reason) if room.reason else None
         if room.obstacle:

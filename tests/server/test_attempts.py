@@ -140,7 +140,7 @@ def test_the_events_of_a_job_take_a_limited_part_of_the_database(
     before = store.children(EventObject, id)
     more = [JobEvent(key=f"more {number}", message="m" * 9_999) for number in range(40)]
     for _ in range(3):
-        with pytest.raises(InvalidRequestError, match="take more than 10,000,000 bytes"):
+        with pytest.raises(InvalidRequestError, match="would take more than 10,000,000 bytes"):
             reports.add_events([*many, *more])
     assert store.children(EventObject, id) == before
     reports.add_events(many)  # what arrives again takes no more

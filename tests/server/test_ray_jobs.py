@@ -239,6 +239,17 @@ def listed(runner: RayJobs, id: str, status: str) -> dict[str, Any]:
     return {"status": status, "submission_id": id, "metadata": runner._metadata}
 
 
+def test_services_with_equal_paths_on_two_machines_have_jobs_of_their_own(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    first = Folder(root).service_id()
+    assert Folder(root).service_id() == first  # after a restart
+    assert stat.S_IMODE((root / "service.id").stat().st_mode) == 0o600
+    (root / "service.id").unlink()  # the same path on another machine
+    assert Folder(root).service_id() != first
+    (root / "service.id").write_bytes(b"")  # the first start was interrupted
+    assert Folder(root).service_id()
+
+
 FAILED = "JOB_SUPERVISOR_ACTOR_DIED"
 
 
