@@ -226,13 +226,7 @@ def test_a_job_that_the_cluster_refuses_fails_with_its_reason(tmp_path: Path) ->
 
 
 def test_a_folder_that_is_not_shared_fails_the_job_with_the_reason(tmp_path: Path) -> None:
-    jobs = RemoteJobs(tmp_path)
-    elsewhere = str(tmp_path / "elsewhere")
-    settings = jobs.server._settings["runner"]
-    settings["command"] = [
-        elsewhere if word == str(jobs.folder.root) else word for word in settings["command"]
-    ]
-    with jobs:
+    with RemoteJobs(tmp_path, worker_root=tmp_path / "elsewhere") as jobs:
         error = jobs.wait_for("failed").error
         assert error
         assert "do not share one data folder" in error.message
