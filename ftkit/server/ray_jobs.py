@@ -212,7 +212,8 @@ class RayJobs:
         Raises:
             RunnerUnavailableError: The cluster does not answer.
         """
-        self._listed.wait(FIRST_LIST_SECONDS)
+        if not self._listed.wait(FIRST_LIST_SECONDS):
+            return Room(False)  # the first list takes longer, which need not be an outage
         with self._lock:
             if self._view is None or self._error:
                 raise RunnerUnavailableError(self._error)
