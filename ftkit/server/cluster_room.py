@@ -107,6 +107,7 @@ def _obstacle(needed: Amounts, nodes: Collection[Node]) -> str:
     if not nodes:
         return f"the Ray cluster has no node; the job needs one with {_text(needed)}"
     kinds = {tuple(node.total.get(name, 0.0) for name in needed) for node in nodes}
+    kinds = {kind for kind in kinds if any(kind)} or kinds  # without a head that runs no jobs
     texts = [
         " and ".join(f"{amount:g} {name}" for name, amount in zip(needed, kind, strict=True))
         for kind in sorted(kinds, reverse=True)

@@ -128,7 +128,7 @@ def test_a_job_that_no_node_can_run_has_an_obstacle(runner: RayJobs, job: JobObj
 
 def test_an_obstacle_names_the_kinds_of_nodes(runner: RayJobs, job: JobObject) -> None:
     job.recipe = {"gpus": 4, "threads": 8}
-    see(runner, [node("a", 8), node("b", 8), node("c", 1, 4)])
+    see(runner, [node("head", 0), node("a", 8), node("b", 8), node("c", 1, 4)])
     assert runner.room(job).obstacle == (
         "no node of the Ray cluster has 8 CPU and 4 GPU, which the job reserves; its nodes have 8"
         " CPU and 0 GPU, or 1 CPU and 4 GPU; see `gpus` and `threads` of its recipe"
