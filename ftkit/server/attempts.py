@@ -139,22 +139,25 @@ def remove_old_checkpoints(folder: Folder, job: str) -> None:
 
 
 def adopt_checkpoint(folder: Folder, job: str, attempt: int) -> None:
-    """Take over the last state that an earlier attempt has saved, but not reported.
+    """Move the last state of the previous attempt to where training resumes.
 
-    That attempt is the last one with a folder. Later ones have none if the service was killed
-    before it called this function for them, so they never had a process. What else earlier attempts
-    have left is removed. One that still runs cannot save any more.
+    The previous attempt is the last one with a folder: an attempt whose start was interrupted has
+    none. The folders of all earlier attempts are then removed, so a process of theirs that still
+    runs cannot save any more.
 
     Args:
         folder: Data folder of the service.
         job: Id of the job.
         attempt: Number of the current attempt.
+
+    Raises:
+        OSError: The state cannot be moved; it is left where it is.
     """
     previous = max(_earlier_attempts(folder, job, attempt), default=0)
     saved = last_checkpoint(folder.attempt_checkpoints(job, previous))
     if saved:
         step = int(saved.name.rpartition("-")[2])
-        with suppress(OSError):  # the process still runs, and changes it
+        with suppress(FileNotFoundError):  # the process still runs, and has removed it
             if step > max(_checkpoints(folder.checkpoints(job)), default=0):
                 commit_checkpoint(folder, job, previous, step)
     make_private_folder(folder.attempt(job, attempt))

@@ -1,4 +1,4 @@
-"""Waits after failures, by what failed."""
+"""Exponential backoff for each failing operation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SECONDS = 30.0
 """Maximum seconds to wait after a failure."""
 
 FORGET_SECONDS = 600.0
-"""Seconds after the end of its wait at which a failure that was not tried again is forgotten."""
+"""Seconds after which a failure without a retry is forgotten, from the end of its wait."""
 
 
 class Failure(Struct):
@@ -31,7 +31,7 @@ class Failure(Struct):
 
 
 class Backoff:
-    """Waits after failures. A key names what failed, such as a job."""
+    """Waits after failures. Each operation has a key, such as the id of a job."""
 
     def __init__(self) -> None:
         self._failures: dict[str, Failure] = {}
@@ -52,8 +52,8 @@ class Backoff:
         wait = min(2 * last.wait, MAX_SECONDS) if last else FIRST_SECONDS
         forgotten = now - FORGET_SECONDS
         self._failures = {
-            key: failure
-            for key, failure in self._failures.items()
+            name: failure
+            for name, failure in self._failures.items()
             if failure.retry_time > forgotten
         }
         self._failures[key] = Failure(text, wait, now + wait)

@@ -90,7 +90,7 @@ def check_cluster(client: RayClient, folder: Folder, url: str, listener: socket.
             file.write(nonce.encode())
         with responding(listener, nonce):
             addresses = sorted({node.address for node in nodes})
-            _probe_nodes(client, addresses, path, nonce, url)
+            _probe_nodes(client, addresses, folder, path.name, nonce, url)
     finally:
         path.unlink(missing_ok=True)
     return Cluster(version, len(nodes))
@@ -100,10 +100,12 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
-def _probe_nodes(client: RayClient, addresses: list[str], path: Path, nonce: str, url: str) -> None:
+def _probe_nodes(
+    client: RayClient, addresses: list[str], folder: Folder, name: str, nonce: str, url: str
+) -> None:
     """Run a probe on each node, up to `MAX_PROBES`, all at the same time."""
-    arguments = shlex.join([str(path.parent), path.name, url, *WORKER_PACKAGES])
-    metadata = service_metadata(path.parent.parent)
+    arguments = shlex.join([str(folder.jobs), name, url, *WORKER_PACKAGES])
+    metadata = service_metadata(folder.service_id())
     command = f"exec python -P -m ftkit.server.probe {arguments}"
     probes = {f"ftkit-probe-{secrets.token_hex(8)}": name for name in addresses[:MAX_PROBES]}
     deadline = time.monotonic() + PROBE_SECONDS
@@ -112,7 +114,7 @@ def _probe_nodes(client: RayClient, addresses: list[str], path: Path, nonce: str
             _submit(client, Submission(id, command, {f"node:{address}": PIN}, {}, metadata))
         for id, address in probes.items():
             job = _wait_for_end(client, id, deadline)
-            error = _node_error(job, client.logs(id), path.parent, nonce, url)
+            error = _node_error(job, client.logs(id), folder.jobs, nonce, url)
             if error:
                 raise ClusterError(f"the node {address} of the Ray cluster {error}")
     finally:

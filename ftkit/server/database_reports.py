@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from ftkit.server.attempts import (
     require_current,
 )
 from ftkit.server.database import Database
-from ftkit.server.errors import StaleAttemptError
+from ftkit.server.errors import FullDiskError, StaleAttemptError
 from ftkit.server.event_limits import (
     MAX_MESSAGE,
     count_event_bytes,
@@ -43,6 +44,11 @@ from ftkit.server.objects import (
 from ftkit.server.recipes import restore_recipe
 from ftkit.server.reports import COMMANDS, STARTED, TRAINING, Command, JobEvent, JobStart
 from ftkit.server.results import results_csv
+
+FULL_DISK = "the disk of the service is nearly full"
+"""Reason why the events of a remote attempt are not accepted."""
+
+logger = logging.getLogger("ftkit.server")
 
 
 class DatabaseReports:
@@ -90,8 +96,11 @@ class DatabaseReports:
     def begin(self) -> JobStart | None:
         """Report that training starts. Repeating it has no effect for a remote attempt."""
         is_remote = self._token_hash is not None
-        with self._writing("queued", *TRAINING):
-            begins = transition(self._database, self._id, ("queued",), "running", STARTED)
+        with self._writing("queued", *TRAINING) as job:
+            # Interrupted jobs continue first, but only once.
+            begins = transition(
+                self._database, self._id, ("queued",), "running", STARTED, rank=job.priority
+            )
             if not begins and not is_remote:
                 return None
             job = self._job()
@@ -128,7 +137,7 @@ class DatabaseReports:
             FullDiskError: A remote attempt reports them while the disk is nearly full.
         """
         if self._token_hash is not None:
-            self._folder.disk.check_free()
+            self._check_disk()
         with self._writing(*TRAINING) as job:
             added = [event for event in events if self._add_event(job, event)]
             finishes = [event.estimated_finish for event in events if event.data]
@@ -140,6 +149,18 @@ class DatabaseReports:
                 return bool(added or finishes)
 
             self._database.change(JobObject, self._id, edit)
+
+    def _check_disk(self) -> None:
+        """Raise `FullDiskError` if the disk is nearly full. The job gets an event about it once."""
+        try:
+            self._folder.disk.check_free()
+        except FullDiskError as error:
+            with self._writing(*TRAINING) as job:
+                text, key = f"The job waits: {FULL_DISK}", "full disk"
+                is_new = add_event(self._database, job.id, job.tenant, text, "warn", key=key)
+            if is_new:
+                logger.warning("The events of %s wait. %s", self._id, error)
+            raise
 
     def _add_event(self, job: JobObject, event: JobEvent) -> bool:
         """Add an event. Return False if the job has it already."""

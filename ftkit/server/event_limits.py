@@ -24,7 +24,7 @@ EVENT_BYTES = 10_000_000
 """Maximum size of the events of a job, without those of its steps."""
 
 STEP_BYTES = 4_000
-"""Maximum size of the events of a step, of training and of validation, on average."""
+"""Maximum size of the events of an example in an epoch, on average."""
 
 ROW_BYTES = 200
 """Size of an event in the database without its content."""
@@ -59,8 +59,8 @@ def count_event_bytes(job: JobObject, size: int) -> None:
     limit = EVENT_BYTES + STEP_BYTES * job.examples * epochs
     if job.event_bytes + size > limit:
         raise InvalidRequestError(
-            f"The events of the job take more than {limit:,} bytes: its processes report more than"
-            " its steps.",
+            f"The events of the job would take more than {limit:,} bytes: its processes report more"
+            " than its steps.",
             "events",
             "too_many_events",
         )

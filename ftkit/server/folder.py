@@ -5,6 +5,7 @@ server.json           address of the running server (see ftkit/_local.py)
 service.db            objects (see database.py)
 service.lock          held by the running server
 service.log           output of the last server in the background
+service.id            id of the service in the metadata of its jobs on a cluster
 generate.log          output of the last process for completions
 blobs/ab/abcd...      contents of files, by SHA-256
 parts/PART            parts of uploads that are not complete
@@ -38,6 +39,9 @@ DATABASE, LOCK = "service.db", "service.lock"
 
 SERVICE_LOG, COMPLETIONS_LOG = "service.log", "generate.log"
 """Output of the last server in the background, and of the last process for completions."""
+
+SERVICE_ID, ID_PATTERN = "service.id", re.compile(b"[0-9a-f]{16}")
+"""File with the id of the service, and its content."""
 
 FILES = ("service.*", ANNOUNCEMENT, COMPLETIONS_LOG)
 """Files in the data folder. SQLite adds some to the name of the database."""
@@ -105,6 +109,16 @@ class Folder:
     def database(self) -> Path:
         """Path of the database."""
         return self.root / DATABASE
+
+    def service_id(self) -> str:
+        """Return the random id of the service, which the first call creates."""
+        path = self.root / SERVICE_ID
+        content = path.read_bytes() if path.exists() else b""
+        if not ID_PATTERN.fullmatch(content):  # new, or from a start that was interrupted
+            content = secrets.token_hex(8).encode()
+            with open_private(path, "wb") as file:
+                file.write(content)
+        return content.decode()
 
     @property
     def working_directory(self) -> Path:

@@ -23,7 +23,8 @@ MAX_ATTEMPTS = 3
 MAX_KILLS = 100
 """Number of processes that may be killed without progress before the job fails.
 
-Kills are not the fault of the job, but may be a rule of the machine that no process survives.
+Kills are not the fault of the job, but a machine that kills every process would otherwise restart
+it forever.
 """
 
 PROCESS_NAMES: dict[Task, str] = {"check": "validation", "train": "training"}
@@ -84,8 +85,8 @@ def finish_pausing(database: Database, id: str) -> bool:
 
 
 def _handle_unexpected_end(database: Database, job: JobObject, task: Task, end: Ended) -> None:
-    # The kernel ends one of the processes that fill the memory, maybe for the memory of
-    # another, so a job has as many attempts as after crashes.
+    # The out-of-memory killer may hit a job because of another one's memory, so it is retried like
+    # a crash.
     counter, limit = ("kills", MAX_KILLS) if end.kind == "killed" else ("attempts", MAX_ATTEMPTS)
     count = getattr(job, counter) + 1
     if count >= limit:

@@ -13,7 +13,7 @@ from ftkit.server.database import Database
 from ftkit.server.lifecycle import add_event
 from ftkit.server.objects import JobObject, JobStatus, TurnObject
 from ftkit.server.runner import RunnerUnavailableError
-from ftkit.server.scheduling import Capacity, WaitingJob, choose_job, explain_wait
+from ftkit.server.scheduling import Blocked, Capacity, WaitingJob, choose_job, explain_wait
 from ftkit.server.waiting import first_in_queue
 
 EXPLAIN_SECONDS = 1.0
@@ -102,7 +102,12 @@ class JobQueue:
         except Exception as error:
             raise UnusableJobError(chosen.id, chosen.tenant, error) from error
 
-    def explain(self, running: Mapping[str, int], excluded: Collection[str]) -> None:
+    def explain(
+        self,
+        running: Mapping[str, int],
+        excluded: Collection[str],
+        blocked: Blocked | None = None,
+    ) -> None:
         """Add an event to the first waiting job of each tenant that waits for a new reason.
 
         Calls within `EXPLAIN_SECONDS` of the last check do nothing.
@@ -110,12 +115,14 @@ class JobQueue:
         Args:
             running: Number of processes of each tenant.
             excluded: Ids of jobs that have a process already.
+            blocked: Reason why no job is started although the limits allow it, or None.
         """
         if time.monotonic() < self._next_check:
             return
         self._next_check = time.monotonic() + EXPLAIN_SECONDS
         reasons = {
-            job.id: explain_wait(job, running, self.capacity) for job in self._waiting(excluded)
+            job.id: explain_wait(job, running, self.capacity, blocked)
+            for job in self._waiting(excluded)
         }
         changed = [id for id, reason in reasons.items() if self._reasons.get(id, "") != reason]
         if not changed:

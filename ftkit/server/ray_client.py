@@ -37,6 +37,18 @@ class RejectedJobError(FtkitError):
     """The cluster does not accept a job."""
 
 
+class FailedCallError(RunnerUnavailableError):
+    """The cluster answers a call with an error, which need not concern other calls.
+
+    Attributes:
+        reason: Status and last line of the response.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Version(Struct, frozen=True):
     """Version of the cluster: that of Ray, such as "2.60.0"."""
 
@@ -129,6 +141,7 @@ class RayClient:
 
         Raises:
             RejectedJobError: The cluster does not accept the job.
+            FailedCallError: The submission failed. The cluster may have accepted the job.
             RunnerUnavailableError: The cluster did not answer. It may have accepted the job.
         """
         resources = dict(job.resources)
@@ -239,7 +252,8 @@ class RayClient:
             return RunnerUnavailableError(
                 f"the Ray cluster at {self.url} {state}; set FTKIT_RAY_TOKEN to the cluster's token"
             )
-        return self._unavailable(f"status {status}: {_reason(data)}".rstrip(": "))
+        reason = f"status {status}: {_reason(data)}".rstrip(": ")
+        return FailedCallError(str(self._unavailable(reason)), reason)
 
     def _unavailable(self, reason: str) -> RunnerUnavailableError:
         return RunnerUnavailableError(f"the Ray cluster at {self.url} cannot be used: {reason}")

@@ -9,22 +9,24 @@ if a cluster that forgot the job after a restart accepts it again.
 from __future__ import annotations
 
 import logging
-import math
 import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line_of
+from ftkit.server.backoff import Backoff
+from ftkit.server.cluster_room import RESERVED, find_room, reservation
 from ftkit.server.exits import explain_exit
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
 from ftkit.server.ray_client import (
-    RESOURCES,
+    FailedCallError,
     Node,
     RayClient,
     RayJob,
@@ -32,7 +34,7 @@ from ftkit.server.ray_client import (
     Submission,
 )
 from ftkit.server.ray_settings import RaySettings, service_metadata
-from ftkit.server.recipes import Recipe, restore_recipe
+from ftkit.server.recipes import restore_recipe
 from ftkit.server.runner import (
     JOB_TOKEN,
     Attempt,
@@ -50,8 +52,8 @@ from ftkit.server.runner import (
 POLL_SECONDS = 1.0
 """Seconds between two lists of the jobs of the cluster."""
 
-POLL_SHARE, MAX_POLL_SECONDS = 10, 15.0
-"""Times as long to wait for the next list as the last one took, to spare a large cluster."""
+POLL_FACTOR, MAX_POLL_SECONDS = 10, 15.0
+"""Pause before the next list, as a multiple of the duration of the last one, and its maximum."""
 
 FIRST_LIST_SECONDS = 4.0
 """Maximum seconds that a caller waits for the first list."""
@@ -59,14 +61,14 @@ FIRST_LIST_SECONDS = 4.0
 KEEP_SECONDS = 3600
 """Seconds after its end for which the cluster is left to show a job."""
 
+MAX_REFUSALS = 8
+"""Number of submissions, within about a minute, that may fail before an attempt has ended."""
+
 RUN_WORKER = ("python", "-P", "-m", "ftkit.server.worker", "train-remote")
 """Start of the command of a process. The cluster finds Python on the PATH of its nodes."""
 
 WORKING_DIRECTORY = "cwd"
 """Working directory of a process, in the folder of its attempt."""
-
-RESERVED = "ftkit_reserved_"
-"""Start of the metadata of a job with the amount of each resource."""
 
 ENDS: dict[str, tuple[EndKind, str]] = {
     "JOB_SUPERVISOR_ACTOR_DIED": ("killed", "its node in the Ray cluster died"),
@@ -77,6 +79,9 @@ ENDS: dict[str, tuple[EndKind, str]] = {
     "RUNTIME_ENV_SETUP_FAILURE": ("crashed", "Ray could not set up its environment"),
 }
 """Ends of jobs that Ray failed, by the type of its error."""
+
+ACTIVE = ("PENDING", "RUNNING")
+"""Statuses of jobs that have not ended."""
 
 FORGOTTEN = Ended("killed", "the Ray cluster does not know it, perhaps after a restart")
 """State of a process whose job the cluster does not have."""
@@ -101,13 +106,15 @@ class RayJobs:
 
     def __init__(self, folder: Folder, settings: RaySettings) -> None:
         self._folder, self._settings = folder, settings
-        self._metadata = service_metadata(folder.root)
+        self._metadata = service_metadata(folder.service_id())
         self._lock = threading.Lock()
         self._view: View | None = None
         self._error = "it has not answered yet"
-        self._submissions: dict[str, Submission] = {}  # which no list has had yet
-        self._rejections: dict[str, str] = {}
+        self._submissions: dict[str, Submission] = {}  # not listed by the cluster yet
+        self._ends: dict[str, Ended] = {}  # of jobs that the cluster did not accept
         self._stops: set[str] = set()
+        self._backoff = Backoff()  # by the call and its job; of the thread only
+        self._refusals: Counter[str] = Counter()  # of the thread only
         self._wake, self._listed = threading.Event(), threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="ray-jobs", daemon=True)
@@ -164,8 +171,8 @@ class RayJobs:
         """
         self._listed.wait(FIRST_LIST_SECONDS)
         with self._lock:
-            if handle in self._rejections:
-                return Ended("crashed", self._rejections[handle])
+            if handle in self._ends:
+                return self._ends[handle]
             if handle in self._submissions:
                 return Waiting()
             if self._view is None or self._error:
@@ -177,7 +184,7 @@ class RayJobs:
 
     def _explain(self, handle: str, job: RayJob) -> RunState:
         """Return the state of a process whose job the cluster shows."""
-        if job.status in ("PENDING", "RUNNING"):
+        if job.status in ACTIVE:
             return Waiting() if job.status == "PENDING" else Running()
         if job.status == "STOPPED":
             return Ended("killed", "it was stopped in Ray")
@@ -200,24 +207,20 @@ class RayJobs:
         self._wake.set()
 
     def room(self, job: JobObject) -> Room:
-        """Return the room that the cluster has for a job, besides those that were started."""
-        needed = reservation(restore_recipe(job.base, job.recipe))
+        """Return the room that the cluster has for a job, besides those that were started.
+
+        Raises:
+            RunnerUnavailableError: The cluster does not answer.
+        """
+        if not self._listed.wait(FIRST_LIST_SECONDS):
+            return Room(False)  # the first list takes longer, which need not be an outage
         with self._lock:
             if self._view is None or self._error:
-                return Room(False)
-            nodes, jobs = self._view.nodes, self._view.jobs
+                raise RunnerUnavailableError(self._error)
+            view = self._view
             unplaced = [submission.resources for submission in self._submissions.values()]
-        if not any(_fits(needed, node.total) for node in nodes):
-            return Room(False, _obstacle(needed, nodes))
-        running = [job for job in jobs.values() if job.status == "RUNNING"]
-        free = [
-            _free(node, [_reserved(job) for job in running if job.driver_node_id == node.id])
-            for node in nodes
-        ]
-        unplaced += [_reserved(job) for job in jobs.values() if job.status == "PENDING"]
-        for resources in unplaced:
-            _place(resources, free)
-        return Room(any(_fits(needed, amounts) for amounts in free))
+        needed = reservation(restore_recipe(job.base, job.recipe))
+        return find_room(needed, view.nodes, view.jobs.values(), unplaced)
 
     def close(self) -> None:
         """End the thread. The processes continue."""
@@ -229,14 +232,18 @@ class RayJobs:
         client = RayClient(self._settings.url, self._settings.token)
         while not self._closing:
             self._wake.clear()
-            pause = POLL_SECONDS
+            pause, problem = POLL_SECONDS, ""
             try:
-                pause = max(pause, POLL_SHARE * self._exchange(client))
+                pause = max(pause, POLL_FACTOR * self._exchange(client))
+                self._backoff.clear("")
             except RunnerUnavailableError as error:
-                self._error = str(error)
+                problem = str(error)
             except Exception as error:  # for example a full disk, which may have room again later
-                logger.exception("The Ray cluster cannot be used")
-                self._error = f"{type(error).__name__}: {error}"
+                problem = f"{type(error).__name__}: {error}"
+                if self._backoff.record("", error):
+                    logger.exception("The Ray cluster cannot be used")
+            with self._lock:
+                self._error = problem
             self._listed.set()
             self._wake.wait(min(pause, MAX_POLL_SECONDS))
         client.close()
@@ -244,94 +251,76 @@ class RayJobs:
     def _exchange(self, client: RayClient) -> float:
         """Submit and stop jobs, and list all. Return the seconds that the list took."""
         with self._lock:
-            submissions, stops = list(self._submissions.values()), list(self._stops)
-        rejections = {}
-        for submission in submissions:
-            try:
-                client.submit(submission)
-            except RejectedJobError as error:
-                rejections[submission.id] = str(error)
-        for handle in stops:
-            client.stop(handle)
+            submissions, stops = dict(self._submissions), list(self._stops)
+        submitted = self._call_each(
+            "submit", submissions, lambda job: self._submit(client, submissions[job])
+        )
+        stopped = self._call_each("stop", stops, client.stop)
         start = time.monotonic()
         view = View(client.jobs(self._metadata), client.nodes())
         seconds = time.monotonic() - start
         # Only now: a job that was submitted, but is not in the list, would seem forgotten.
         with self._lock:
             self._view, self._error = view, ""
-            self._rejections |= rejections
-            self._stops.difference_update(stops)
-            for submission in submissions:
-                del self._submissions[submission.id]
+            for id in submitted:
+                self._submissions.pop(id, None)
+            self._stops.difference_update(stopped)
+            self._stops.difference_update(id for id in stops if not self._may_run(id, view))
         oldest = (time.time() - KEEP_SECONDS) * 1000
-        for id, job in view.jobs.items():
-            if job.end_time and job.end_time < oldest:
-                client.delete(id)
+        expired = [id for id, job in view.jobs.items() if job.end_time and job.end_time < oldest]
+        self._call_each("delete", expired, client.delete)
         return seconds
 
+    def _may_run(self, id: str, view: View) -> bool:
+        """Return True unless a job has ended, or the cluster does not know it."""
+        job = view.jobs.get(id)
+        return id in self._submissions or bool(job and job.status in ACTIVE)
 
-def reservation(recipe: Recipe) -> dict[str, float]:
-    """Return the resources that a job reserves on a node, by Ray's names.
+    def _call_each(
+        self, action: str, ids: Iterable[str], call: Callable[[str], object]
+    ) -> list[str]:
+        """Make a call for each job, unless it failed recently. Return the jobs of those done.
 
-    It has at least one CPU: Ray runs jobs without any resources on the head.
-    """
-    return {"CPU": float(max(1, recipe.threads)), "GPU": float(recipe.gpus)}
+        A failure of one call delays no other, unless the cluster did not answer at all.
+        """
+        done = []
+        for id in ids:
+            key = f"{action} {id}"
+            if self._backoff.is_waiting(key):
+                continue
+            try:
+                call(id)
+            except RunnerUnavailableError as error:
+                if self._backoff.record(key, error):
+                    logger.warning("Cannot %s; trying again: %s", key, error)
+                if not isinstance(error, FailedCallError):
+                    break  # the list shows if the cluster can be reached
+            else:
+                self._backoff.clear(key)
+                done.append(id)
+        return done
 
+    def _submit(self, client: RayClient, submission: Submission) -> None:
+        """Submit a job, or store its end if the cluster does not accept it.
 
-def _reserved(job: RayJob) -> dict[str, float]:
-    """Return the resources of a job of this service."""
-    metadata = job.metadata or {}
-    return {name: _amount(metadata.get(f"{RESERVED}{name}", "0")) for name in RESOURCES}
+        Raises:
+            RunnerUnavailableError: The submission failed, and is to be repeated.
+        """
+        id = submission.id
+        try:
+            client.submit(submission)
+        except RejectedJobError as error:
+            self._end(id, Ended("crashed", str(error)))
+        except FailedCallError as error:
+            self._refusals[id] += 1
+            if self._refusals[id] < MAX_REFUSALS:
+                raise
+            self._end(id, Ended("killed", f"Ray did not accept it: {error.reason}"))
+        del self._refusals[id]
 
-
-def _amount(text: str) -> float:
-    """Return an amount in the metadata of a job, which any user of the cluster can set."""
-    try:
-        amount = float(text)
-    except ValueError:
-        return 0.0
-    return amount if math.isfinite(amount) and amount > 0 else 0.0
-
-
-def _fits(needed: dict[str, float], amounts: dict[str, float]) -> bool:
-    return all(amounts.get(name, 0.0) >= amount for name, amount in needed.items())
-
-
-def _free(node: Node, reserved: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Return the free resources of a node.
-
-    Args:
-        node: The node. What it reports as used is some seconds old.
-        reserved: Resources of the jobs of this service that run there.
-    """
-    own = dict.fromkeys(node.total, 0.0)
-    for resources in reserved:
-        _add(own, resources)
-    return {
-        name: total - max(node.used.get(name, 0.0), own[name]) for name, total in node.total.items()
-    }
-
-
-def _place(resources: dict[str, float], free: list[dict[str, float]]) -> None:
-    """Take the resources of a job from the first node that has them."""
-    amounts = next((amounts for amounts in free if _fits(resources, amounts)), None)
-    if amounts is not None:
-        _add(amounts, {name: -amount for name, amount in resources.items()})
-
-
-def _add(amounts: dict[str, float], more: dict[str, float]) -> None:
-    for name, amount in more.items():
-        amounts[name] = amounts.get(name, 0.0) + amount
-
-
-def _obstacle(needed: dict[str, float], nodes: list[Node]) -> str:
-    """Return the reason why no node can run a job, however long it waits."""
-    texts = [f"{amount:g} {name}" for name, amount in needed.items() if amount]
-    if not nodes:
-        return f"the Ray cluster has no node; the job needs one with {' and '.join(texts)}"
-    largest = {name: max(node.total.get(name, 0.0) for node in nodes) for name in needed}
-    present = " and ".join(f"{amount:g} {name}" for name, amount in largest.items())
-    return (
-        f"no node of the Ray cluster has {' and '.join(texts)}, which the job reserves; the"
-        f" largest have {present}; see `gpus` and `threads` of its recipe"
-    )
+    def _end(self, id: str, end: Ended) -> None:
+        """Store the end of a job that the cluster did not accept, or not for certain."""
+        with self._lock:
+            self._ends[id] = end
+            self._submissions.pop(id, None)
+            self._stops.add(id)

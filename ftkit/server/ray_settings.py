@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -24,9 +22,9 @@ class RaySettings(Struct, frozen=True):
     token: str = ""
 
 
-def service_metadata(root: Path) -> dict[str, str]:
-    """Return the metadata that Ray shows of the jobs of a service with that data folder."""
-    return {"ftkit_service": hashlib.sha256(str(root).encode()).hexdigest()[:16]}
+def service_metadata(id: str) -> dict[str, str]:
+    """Return the metadata that Ray shows of the jobs of a service with that id."""
+    return {"ftkit_service": id}
 
 
 def connectable_host(host: str) -> str:

@@ -14,27 +14,27 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ftkit.errors import FtkitError
-from ftkit.server.event_limits import MetricValues
 from ftkit.server.exits import LOST_EXIT_CODE, STALE_EXIT_CODE
 from ftkit.server.objects import JobError, JobHyperparameters, JobObject
-from ftkit.server.reports import (
-    Command,
-    Count,
-    JobEvent,
-    JobStart,
-    ReportedError,
+from ftkit.server.report_messages import (
+    BATCH_BYTES,
+    BATCH_EVENTS,
+    BeatResponse,
+    DoneMessage,
+    EmptyMessage,
+    EventsMessage,
+    StartResponse,
+    StateMessage,
 )
+from ftkit.server.reports import Command, JobEvent, JobStart, ReportedError
 from ftkit.server.runner import JOB_ID, JOB_TOKEN, JOB_URL
-
-MAX_EVENTS = 100
-"""Maximum number of events in a message."""
 
 MAX_WAITING = 1_000
 """Number of messages that may wait; training then waits, too."""
@@ -45,6 +45,9 @@ ANSWER_BYTES = 64 << 20
 STALE = 409
 """Status of the answer to a stale attempt."""
 
+FULL = 507
+"""Status of the answer if the disk of the service is nearly full."""
+
 BUSY = (408, 429)
 """Statuses of a service that is too busy to answer, apart from those from 500."""
 
@@ -52,8 +55,12 @@ NO_ANSWER = (OSError, http.client.HTTPException, urllib.error.URLError)
 """Exceptions of a request that got no complete answer."""
 
 
+class FullServiceError(OSError):
+    """The disk of the service is nearly full, so it accepts no events now."""
+
+
 class LostServiceError(FtkitError):
-    """The service has not answered for so long that the process is to end."""
+    """The service has not accepted a message for so long that the process is to end."""
 
 
 class RefusedReportError(FtkitError):
@@ -77,65 +84,40 @@ class Timing(Struct, frozen=True):
 
 
 TIMING = Timing()
-"""Durations of all workers, except in tests."""
-
-
-class EmptyMessage(Struct, frozen=True):
-    """Body of `spec` and `beat`."""
-
-
-class StateMessage(Struct, frozen=True):
-    """Body of `checkpoint`: the state of a step was saved.
-
-    Attributes:
-        metrics: Metrics of the step if its adapter is to become a model, or None.
-    """
-
-    step: Count
-    metrics: MetricValues | None = None
-
-
-class EventsMessage(Struct, frozen=True):
-    """Body of `events`: events to add, and hyperparameters to set, or None."""
-
-    events: list[JobEvent] = []
-    hyperparameters: JobHyperparameters | None = None
-
-
-class DoneMessage(Struct, frozen=True):
-    """Body of `done`: the error that the job fails with, or its number of steps and of tokens."""
-
-    steps: Count = 0
-    tokens: Count = 0
-    error: ReportedError | None = None
-
-
-class BeatAnswer(Struct, frozen=True):
-    """Answer to `beat`."""
-
-    command: Command
-
-
-class StartAnswer(Struct, frozen=True):
-    """Answer to `spec`: the public and internal fields of the job, and see `JobStart`."""
-
-    job: dict[str, Any]
-    internal: dict[str, Any]
-    reported_step: int
-    published_steps: list[int]
+"""Default durations."""
 
 
 class Pending(Struct):
-    """Message that waits to be sent, or for its answer.
-
-    Attributes:
-        answered: Set with its answer, or when there will be none.
-    """
+    """Message that waits to be sent, or for its answer."""
 
     path: str
     body: Struct
-    answered: threading.Event
     answer: bytes | None = None
+
+
+def batch(waiting: Iterable[Pending]) -> tuple[list[Pending], Struct]:
+    """Return the waiting messages that are to be sent first, together, and the body to send.
+
+    Events are sent together as long as the service accepts their size.
+
+    Args:
+        waiting: At least one message.
+    """
+    pendings: list[Pending] = []
+    events: list[JobEvent] = []
+    size = 0
+    for pending in waiting:
+        body = pending.body
+        if not isinstance(body, EventsMessage) or body.hyperparameters:
+            break
+        size += sum(len(msgspec.json.encode(event)) + 1 for event in body.events)
+        if pendings and (size > BATCH_BYTES or len(events) + len(body.events) > BATCH_EVENTS):
+            break
+        pendings.append(pending)
+        events += body.events
+    if not pendings:
+        return [pending], pending.body
+    return pendings, EventsMessage(events)
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -173,6 +155,7 @@ class HttpReports:
         self._last_answer = time.monotonic()
         self._lost = threading.Event()
         self._refusal: RefusedReportError | None = None
+        self._is_pausing = self._is_held_up = False
         self._waiting: deque[Pending] = deque()
         self._changed = threading.Condition()
         self._sender: threading.Thread | None = None
@@ -185,7 +168,7 @@ class HttpReports:
     def begin(self) -> JobStart:
         """Report that training starts, and return the job."""
         data = self._send("spec", EmptyMessage(), wait=True)
-        answer = msgspec.json.decode(data, type=StartAnswer)
+        answer = msgspec.json.decode(data, type=StartResponse)
         job = JobObject.from_documents("", "", answer.job, answer.internal)
         return JobStart(job, answer.reported_step, answer.published_steps, is_remote=True)
 
@@ -203,7 +186,12 @@ class HttpReports:
                 return "continue"
             self._lose()
             return "pause"
-        return msgspec.json.decode(data, type=BeatAnswer).command
+        command = msgspec.json.decode(data, type=BeatResponse).command
+        if command == "pause":
+            with self._changed:
+                self._is_pausing = True
+                self._changed.notify_all()
+        return command
 
     def set_hyperparameters(self, hyperparameters: JobHyperparameters) -> None:
         """Replace the requested hyperparameters with the resolved ones."""
@@ -235,30 +223,36 @@ class HttpReports:
         """Queue a message, and return its answer if the caller waits for it.
 
         Raises:
-            LostServiceError: The service is lost, and the caller waits for an answer.
+            LostServiceError: The caller waits for an answer, and the service is lost, or accepts
+                no events while the process is to be paused.
             RefusedReportError: The service refuses this message, or has refused an earlier one.
         """
-        pending = Pending(path, body, threading.Event())
+        pending = Pending(path, body)
         with self._changed:
             if self._sender is None:
                 self._sender = threading.Thread(target=self._send_all, name="reports", daemon=True)
                 self._sender.start()
-            self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING or self._is_over)
+            self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING or self._gives_up)
             if not self._is_over:
                 self._waiting.append(pending)
                 self._changed.notify_all()
             if wait:
-                self._changed.wait_for(lambda: pending.answered.is_set() or self._is_over)
+                self._changed.wait_for(lambda: pending.answer is not None or self._gives_up)
         if self._refusal:
             raise self._refusal
         if wait and pending.answer is None:
-            raise LostServiceError("the service cannot be reached")
+            raise LostServiceError("the service cannot be reached, or its disk is full")
         return pending.answer or b""
 
     @property
     def _is_over(self) -> bool:
         """True once no message will be answered any more."""
         return self.is_lost or self._refusal is not None
+
+    @property
+    def _gives_up(self) -> bool:
+        """True if no caller is to wait for an answer: a full disk must not delay a pause."""
+        return self._is_over or (self._is_pausing and self._is_held_up)
 
     def _lose(self) -> None:
         with self._changed:
@@ -270,45 +264,34 @@ class HttpReports:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                pending, number = self._next()
-            answer = self._repeat(pending)
+                pendings, body = batch(self._waiting)
+            answer = self._repeat(pendings[0].path, body)
             if answer is None:
                 return
             with self._changed:
-                pending.answer = answer
-                pending.answered.set()
-                for _ in range(number):
+                for pending in pendings:
+                    pending.answer = answer
                     self._waiting.popleft()
+                self._is_held_up = False
                 self._changed.notify_all()
 
-    def _next(self) -> tuple[Pending, int]:
-        """Return the next message, and the number of waiting ones whose events it contains."""
-        first = self._waiting[0]
-        if not isinstance(first.body, EventsMessage) or not first.body.events:
-            return first, 1
-        events: list[JobEvent] = []
-        for pending in self._waiting:
-            body = pending.body
-            is_event = isinstance(body, EventsMessage) and body.events
-            if not is_event or len(events) >= MAX_EVENTS:
-                break
-            events += body.events  # type: ignore[attr-defined]
-        return Pending("events", EventsMessage(events), first.answered), len(events)
-
-    def _repeat(self, pending: Pending) -> bytes | None:
+    def _repeat(self, path: str, body: Struct) -> bytes | None:
         """Send a message until it is answered. Return None if it will not be."""
         delay = self._timing.backoff / 16
         while not self.is_lost:
             try:
-                return self._request(pending.path, pending.body, self._timing.answer)
+                return self._request(path, body, self._timing.answer)
             except RefusedReportError as error:
                 with self._changed:
                     self._refusal = error
                     self._changed.notify_all()
                 return None
-            except NO_ANSWER:
+            except NO_ANSWER as error:
                 if time.monotonic() - self._last_answer > self._timing.lost:
                     self._lose()
+                with self._changed:
+                    self._is_held_up = isinstance(error, FullServiceError)
+                    self._changed.notify_all()
             time.sleep(delay)
             delay = min(2 * delay, self._timing.backoff)
         return None
@@ -318,6 +301,7 @@ class HttpReports:
 
         Raises:
             RefusedReportError: It is an error.
+            FullServiceError: It is that the disk of the service is nearly full.
             OSError, http.client.HTTPException, urllib.error.URLError: There is none.
         """
         request = urllib.request.Request(  # noqa: S310, the scheme is checked
@@ -328,6 +312,8 @@ class HttpReports:
                 data: bytes = response.read(ANSWER_BYTES)
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == FULL:
+                    raise FullServiceError("the disk of the service is nearly full") from error
                 if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code in BUSY:
                     raise OSError(f"HTTP status {error.code}") from error
                 self._last_answer = time.monotonic()

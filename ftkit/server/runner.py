@@ -1,7 +1,7 @@
 """Interface between the supervisor and what runs the processes of jobs: this machine, or a cluster.
 
-The queue stays in the database. The supervisor gives a runner only what may run now, and asks for
-its state until it has ended.
+The queue stays in the database. The supervisor starts only processes that may run now, and polls
+the state of each until it ends.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Attempt(Struct, frozen=True):
         job: Id of the job.
         number: Number of the attempt among those of the job, from 1; 0 for a validation, which
             runs on the machine of the service and has no token.
-        token: Secret with which the process authenticates to the service. It is only in the
-            environment of the process, never in its command line or in a log. A runner may hand it
-            over in a file that only the user can read, and that the process removes.
+        token: Secret with which the process authenticates to the service. It is never in a
+            command line or a log: a runner passes it in the environment, or in a private file
+            that the process removes.
     """
 
     job: str
@@ -72,10 +72,12 @@ class Room(Struct, frozen=True):
     Attributes:
         is_free: True if the process can start now.
         obstacle: Reason why it could not start even if no other process ran, or "".
+        reason: Reason why it can start only after another process has ended, or "".
     """
 
     is_free: bool
     obstacle: str = ""
+    reason: str = ""
 
 
 class Waiting(Struct, frozen=True):
@@ -105,10 +107,12 @@ class Runner(Protocol):
     """Starts, observes and stops the processes of jobs.
 
     The supervisor calls it from one thread, up to ten times a second for each process. A remote
-    runner thus answers from what it asked for recently, and no call takes longer than 5 seconds.
+    runner thus answers from what it asked for recently, and no call takes longer than 5 seconds,
+    apart from those of the disk.
 
     Any method but `close` may raise `RunnerUnavailableError`. The supervisor then waits and asks
-    for the state, by which it finds out whether a call had its effect.
+    for the state, by which it finds out whether a call had its effect. It logs the beginning and
+    the end of such an outage (`outages.py`).
     """
 
     def start(self, task: Task, job: JobObject, attempt: Attempt) -> str:

@@ -42,6 +42,18 @@ class WaitingJob(Struct, frozen=True):
     number: int
 
 
+class Blocked(Struct, frozen=True):
+    """Reason why no process is started although the limits allow it.
+
+    Attributes:
+        id: Id of the job that is next, if only that one has no room, or "".
+        reason: Why it has no room, or why no job has.
+    """
+
+    id: str
+    reason: str
+
+
 class Capacity(Struct, frozen=True):
     """Number of processes that may run at a time.
 
@@ -109,13 +121,23 @@ def is_at_limit(tenant: str, running: Mapping[str, int], capacity: Capacity) -> 
     return limit is not None and running.get(tenant, 0) >= limit
 
 
-def explain_wait(job: WaitingJob, running: Mapping[str, int], capacity: Capacity) -> str:
+def explain_wait(
+    job: WaitingJob,
+    running: Mapping[str, int],
+    capacity: Capacity,
+    blocked: Blocked | None = None,
+) -> str:
     """Return why the first waiting job of a tenant is not started, or "" if it may start."""
     own, limit = running.get(job.tenant, 0), capacity.per_tenant
     if limit is not None and own >= limit:
         return _count_running(own, limit, "this key")
     total = sum(running.values())
-    return _count_running(total, capacity.total, "all keys") if total >= capacity.total else ""
+    if total >= capacity.total:
+        return _count_running(total, capacity.total, "all keys")
+    if blocked is None:
+        return ""
+    is_own = blocked.id in ("", job.id)
+    return blocked.reason if is_own else "the job whose turn it is has no room yet"
 
 
 def explain_position(before: int) -> str:

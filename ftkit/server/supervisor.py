@@ -11,8 +11,8 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -33,6 +33,7 @@ from ftkit.server.job_queue import JobQueue, UnusableJobError
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.local_processes import LocalProcesses
 from ftkit.server.objects import JobObject, JobStatus
+from ftkit.server.outages import ObservedRunner
 from ftkit.server.runner import (
     Attempt,
     Ended,
@@ -41,13 +42,10 @@ from ftkit.server.runner import (
     RunnerUnavailableError,
     Task,
 )
-from ftkit.server.scheduling import INTERRUPTED, Capacity
+from ftkit.server.scheduling import INTERRUPTED, Blocked, Capacity
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
-
-OUTAGE_SECONDS = 5.0
-"""Seconds to wait before a runner that cannot be reached is tried again."""
 
 ROOM_SECONDS = 0.5
 """Seconds to wait before a runner without room is asked again."""
@@ -71,6 +69,9 @@ VALIDATION_BYTES_PER_SECOND = 200_000
 """Minimum speed of a validation. Encoding the examples takes most of it, about 1 MB a second."""
 
 logger = logging.getLogger("ftkit.server")
+
+OUTAGE = Blocked("", "the cluster cannot be reached")
+"""Reason to wait for all jobs during an outage of the runner of training processes."""
 
 STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
 """Status of the jobs for which a process with that task is started."""
@@ -103,8 +104,9 @@ class Supervisor(threading.Thread):
         self._database, self._folder = database, folder
         self._before_training, self._after_exit = before_training, after_exit
         local = LocalProcesses(folder)
-        self._runners: dict[Task, Runner] = {"check": local, "train": runner or local}
-        self._outage_end = 0.0  # of the runner of training processes
+        self._training_runner = ObservedRunner(runner or local)
+        self._runners: dict[Task, Runner] = {"check": local, "train": self._training_runner}
+        self._trains_here = runner is None
         capacities: dict[Task, Capacity] = {"check": Capacity(MAX_VALIDATIONS), "train": capacity}
         self._queues = {
             task: JobQueue(database, STARTS_FROM[task], capacities[task]) for task in STARTS_FROM
@@ -113,6 +115,7 @@ class Supervisor(threading.Thread):
         self._obstacles: dict[str, str] = {}  # why no node can run a job, by its id
         self._backoff = Backoff()  # by the id of a job, or by a task of the supervisor
         self._unrecovered: dict[str, str] | None = None  # tenants, by the id of their job
+        self._blocked: Blocked | None = None  # the next job, while the runner has no room for it
         self._next_room_check = self._next_obstacle_check = 0.0
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
@@ -162,23 +165,26 @@ class Supervisor(threading.Thread):
 
     def _is_alive(self, handle: str) -> bool:
         """Return False if a process has ended for certain."""
-        if not self._is_outage:
-            with self._noting_outages():
-                return not isinstance(self._runners["train"].state(handle), Ended)
+        if not self._training_runner.is_unavailable:
+            with suppress(RunnerUnavailableError):
+                return not isinstance(self._training_runner.state(handle), Ended)
         return True
 
     def _poll(self) -> None:
         self._recover()
         for id, running in list(self._processes.items()):
-            if running.task == "check" or not self._is_outage:
+            if running.task == "check" or not self._training_runner.is_unavailable:
                 self._try(id, partial(self._observe, id, running), id, running.tenant)
         for task in STARTS_FROM:
-            if task == "check" or not self._is_outage:
+            if task == "check" or not self._training_runner.is_unavailable:
                 self._try(f"the queue to {task}", partial(self._start_processes, task))
+        self._try("the waiting jobs", self._explain_waits)
         self._try("what has expired", self._remove_expired)
 
     def _try(self, key: str, action: Callable[[], object], job: str = "", tenant: str = "") -> None:
         """Do something, unless it failed recently. A failure concerns nothing else.
+
+        Calls of a runner that cannot be reached are repeated by the next poll after its pause.
 
         Args:
             key: Key of its failures.
@@ -189,7 +195,7 @@ class Supervisor(threading.Thread):
         if self._backoff.is_waiting(key):
             return
         try:
-            with self._noting_outages():
+            with suppress(RunnerUnavailableError):
                 action()
         except Exception as error:  # for example a full disk, which may have room again later
             self._note_failure(key, error, job, tenant)
@@ -204,21 +210,8 @@ class Supervisor(threading.Thread):
         reason = _explain(error)
         message = f"The service cannot run the job now ({reason}); it tries again"
         if job:
-            with suppress(Exception):  # as the log has it
+            with suppress(Exception):  # the failure is in the log
                 add_event(self._database, job, tenant, message, "warn", key=f"failure {reason}")
-
-    @property
-    def _is_outage(self) -> bool:
-        """True while the runner of training processes is not to be called."""
-        return time.monotonic() < self._outage_end
-
-    @contextmanager
-    def _noting_outages(self) -> Iterator[None]:
-        try:
-            yield
-        except RunnerUnavailableError as error:
-            self._outage_end = time.monotonic() + OUTAGE_SECONDS
-            logger.warning("%s; trying again in %.0f seconds", error, OUTAGE_SECONDS)
 
     def _observe(self, id: str, running: JobProcess) -> None:
         """Handle the end of a process, or stop one that should not run any more."""
@@ -253,10 +246,13 @@ class Supervisor(threading.Thread):
             if job is None:
                 break
             self._try(job.id, partial(self._start, task, job), job.id, job.tenant)
-            if task == "train" and self._is_outage:
+            if task == "train" and self._training_runner.is_unavailable:
                 break
-        if task == "train":
-            queue.explain(self._count_processes(task), self._excluded())
+
+    def _explain_waits(self) -> None:
+        blocked = OUTAGE if self._training_runner.is_in_outage else self._blocked
+        queue = self._queues["train"]
+        queue.explain(self._count_processes("train"), self._excluded(), blocked)
 
     def _take(self, task: Task) -> JobObject | None:
         """Return the job to start next, if there is room for it."""
@@ -290,8 +286,9 @@ class Supervisor(threading.Thread):
             self._obstacles.clear()
 
     def _has_room(self, job: JobObject) -> bool:
-        """Return True if the runner has room for a job. If it never will, add an event, once."""
-        room = self._runners["train"].room(job)
+        """Return True if the runner has room for a job. If no node could run it, add an event."""
+        room = self._training_runner.room(job)
+        self._blocked = Blocked(job.id, room.reason) if room.reason else None
         if room.obstacle:
             self._obstacles[job.id] = room.obstacle
             message = f"The job waits: {room.obstacle}"
@@ -331,7 +328,9 @@ class Supervisor(threading.Thread):
             limit = self._validation_seconds(job)
             handle = self._runners[task].start(task, job, Attempt(job.id, 0))
             return JobProcess(task, job.tenant, handle, time.monotonic(), limit)
-        attempt = None if self._is_outage else new_attempt(self._database, job.id)
+        attempt = (
+            None if self._training_runner.is_unavailable else new_attempt(self._database, job.id)
+        )
         if attempt is None:
             return None
         try:
@@ -346,11 +345,11 @@ class Supervisor(threading.Thread):
 
     def _start_attempt(self, job: JobObject, attempt: Attempt) -> JobProcess:
         adopt_checkpoint(self._folder, job.id, attempt.number)
-        if self._runners["train"] is self._runners["check"]:
+        if self._trains_here:
             self._before_training()
         process = JobProcess("train", job.tenant, attempt.name, time.monotonic())
-        with self._noting_outages():
-            process.handle = self._runners["train"].start("train", job, attempt)
+        with suppress(RunnerUnavailableError):  # the process may run: its state decides
+            process.handle = self._training_runner.start("train", job, attempt)
             store_handle(self._database, attempt, process.handle)
         return process
 

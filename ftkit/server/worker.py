@@ -102,13 +102,12 @@ def _run_job(task: str, root: str, id: str, *rank: str) -> None:
 
 def _train_remote(root: str) -> None:
     from ftkit.server.folder import PRIVATE_UMASK, Folder
-    from ftkit.server.remote_reports import Timing, connect_reports, run_remote
+    from ftkit.server.remote_reports import TIMING, connect_reports, run_remote
     from ftkit.server.reports import Heartbeat
 
     os.umask(PRIVATE_UMASK)
-    timing = Timing()
-    reports = connect_reports(os.environ, timing)
-    heartbeat = Heartbeat(reports, timing.beat)
+    reports = connect_reports(os.environ)
+    heartbeat = Heartbeat(reports, TIMING.beat)
     heartbeat.start()
     from ftkit.server.training.run import train
 

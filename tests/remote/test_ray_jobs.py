@@ -170,13 +170,13 @@ def test_a_job_that_no_node_has_room_for_says_so_and_delays_no_other(
     recipe.write_text('["ftkit/smoke"]\ngpus = 8\n')
     with serving(cluster, tmp_path, recipe=recipe) as server, server.client() as client:
         job = train(client)
-        wait_for_event(client, job, "The job waits")
+        wait_for_event(client, job, "The job waits: no node")
     with serving(cluster, tmp_path) as server, server.client() as client:
         check_finished(client, train(client, epochs=1), epochs=1)
-        (text,) = (text for text in event_messages(client, job) if "The job waits" in text)
+        (text,) = (text for text in event_messages(client, job) if "The job waits: no node" in text)
         assert text == (
             "The job waits: no node of the Ray cluster has 1 CPU and 8 GPU, which the job reserves;"
-            " the largest have 1 CPU and 0 GPU; see `gpus` and `threads` of its recipe"
+            " its nodes have 1 CPU and 0 GPU; see `gpus` and `threads` of its recipe"
         )
         assert client.fine_tuning.jobs.retrieve(job).status == "queued"
 

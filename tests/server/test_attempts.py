@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ftkit.server.adapters import CONFIG, WEIGHTS
 from ftkit.server.attempts import (
@@ -26,9 +32,25 @@ from ftkit.server.attempts import (
 from ftkit.server.database import Database
 from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.errors import FullDiskError, InvalidRequestError, StaleAttemptError
+from ftkit.server.event_limits import MAX_MESSAGE, MAX_METRICS
 from ftkit.server.folder import Folder
-from ftkit.server.objects import CheckpointObject, EventObject, JobError, JobObject
-from ftkit.server.remote_reports import HttpReports, RefusedReportError, Timing, connect_reports
+from ftkit.server.objects import (
+    CheckpointObject,
+    EventObject,
+    JobError,
+    JobHyperparameters,
+    JobObject,
+)
+from ftkit.server.remote_reports import (
+    HttpReports,
+    LostServiceError,
+    Pending,
+    RefusedReportError,
+    Timing,
+    batch,
+    connect_reports,
+)
+from ftkit.server.report_messages import BATCH_BYTES, BODY_BYTES, EventsMessage, StateMessage
 from ftkit.server.reports import JobEvent, ReportedError
 from ftkit.server.runner import Attempt, worker_environment
 from support.local_server import LocalServer
@@ -118,7 +140,7 @@ def test_the_events_of_a_job_take_a_limited_part_of_the_database(
     before = store.children(EventObject, id)
     more = [JobEvent(key=f"more {number}", message="m" * 9_999) for number in range(40)]
     for _ in range(3):
-        with pytest.raises(InvalidRequestError, match="take more than 10,000,000 bytes"):
+        with pytest.raises(InvalidRequestError, match="would take more than 10,000,000 bytes"):
             reports.add_events([*many, *more])
     assert store.children(EventObject, id) == before
     reports.add_events(many)  # what arrives again takes no more
@@ -221,6 +243,24 @@ def test_a_state_outlives_attempts_that_never_had_a_process(
     assert [path.name for path in folder.checkpoints(id).iterdir()] == ["checkpoint-10"]
 
 
+def test_a_state_that_cannot_be_moved_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    saved = save(folder, "j", 1, 10)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            adopt_checkpoint(folder, "j", 2)
+    assert saved.is_dir()
+    adopt_checkpoint(folder, "j", 3)
+    assert [path.name for path in folder.checkpoints("j").iterdir()] == ["checkpoint-10"]
+
+
 def test_an_older_state_does_not_replace_a_newer_one(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     save(folder, "j", 1, 20)
@@ -230,10 +270,9 @@ def test_an_older_state_does_not_replace_a_newer_one(tmp_path: Path) -> None:
     assert [path.name for path in folder.checkpoints("j").iterdir()] == ["checkpoint-20"]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """A service with an API key and a runner, which starts nothing."""
-    folder = tmp_path_factory.mktemp("remote")
+@contextmanager
+def serving(folder: Path, **settings: Any) -> Iterator[LocalServer]:
+    """Run a service with a runner, which starts nothing."""
     (folder / "runner").mkdir()
     (folder / "runner" / "waits").touch()
     runner = {"folder": str(folder / "runner"), "url": "http://127.0.0.1:1", "command": ["true"]}
@@ -241,7 +280,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     with closing(Database(data.database)) as store:
         interrupted = create_job(store)
         store.change(JobObject, interrupted, lambda job: setattr(job, "status", "running"))
-        with LocalServer(data.root, keys=("key-a",), runner=runner, max_jobs=0) as server:
+        with LocalServer(data.root, runner=runner, max_jobs=0, **settings) as server:
             deadline = time.monotonic() + 30
             # Until then, the service may take the attempts of the tests for those of an earlier one.
             while store.require(JobObject, interrupted, "t").status == "running":
@@ -250,9 +289,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
             yield server
 
 
-@pytest.fixture
-def current(server: LocalServer) -> Iterator[tuple[str, str]]:
-    """A job that is being trained, and the token of its attempt."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A service with an API key and a runner."""
+    with serving(tmp_path_factory.mktemp("remote"), keys=("key-a",)) as server:
+        yield server
+
+
+@contextmanager
+def training_job(server: LocalServer) -> Iterator[tuple[str, str]]:
+    """Add a job that is being trained, and return it with the token of its attempt."""
     store = Database(Folder(server.folder).database)
     with store.transaction():  # or the service may validate the job, which has no files
         id = queue_job(store)
@@ -263,6 +309,13 @@ def current(server: LocalServer) -> Iterator[tuple[str, str]]:
     yield id, attempt.token
     store.change(JobObject, id, lambda job: setattr(job, "status", "cancelled"))
     store.close()
+
+
+@pytest.fixture
+def current(server: LocalServer) -> Iterator[tuple[str, str]]:
+    """A job that is being trained, and the token of its attempt."""
+    with training_job(server) as job:
+        yield job
 
 
 def post(server: LocalServer, path: str, token: str, body: Any = None) -> httpx.Response:
@@ -394,6 +447,105 @@ def test_a_stale_process_ends_at_its_first_report(
     with pytest.raises(RefusedReportError):
         reports.begin()
     assert ended.is_set()
+
+
+def test_a_full_disk_of_the_service_is_an_event_and_delays_no_pause(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, reserve=1 << 60) as server,
+        training_job(server) as (id, token),
+        closing(Database(Folder(server.folder).database)) as store,
+        ThreadPoolExecutor() as pool,
+    ):
+        reports = report_to(server, id, token)
+        reports.add_event(EVENT)
+        commit = pool.submit(reports.commit, 3)
+        with pytest.raises(TimeoutError):
+            commit.result(1)  # it waits behind the event
+        store.change(JobObject, id, lambda job: setattr(job, "status", "pausing"))
+        assert reports.beat() == "pause"
+        with pytest.raises(LostServiceError):
+            commit.result(10)
+        messages = [event.message for event in store.children(EventObject, id)]
+        log = server.log()
+    assert messages.count("The job waits: the disk of the service is nearly full") == 1
+    assert log.count(f"The events of {id} wait. The disk of the service is full: ") == 1
+
+
+def test_events_that_waited_for_a_disk_are_reported_once_it_has_room(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, reserve=1 << 60) as server,
+        training_job(server) as (id, token),
+        closing(Database(Folder(server.folder).database)) as store,
+    ):
+        reports = report_to(server, id, token)
+        reports.add_event(EVENT)
+        wait_for_event(store, id, "The job waits: the disk of the service is nearly full")
+        server.stop()
+        server._settings["storage"] = {}
+        server.start()
+        reports._base = f"{server.url.removesuffix('/v1')}/internal/jobs/{id}"
+        wait_for_event(store, id, EVENT.message)
+
+
+def report_to(server: LocalServer, id: str, token: str) -> HttpReports:
+    """Begin the training of a job whose messages are repeated soon, and whose process goes on."""
+    url, timing = server.url.removesuffix("/v1"), Timing(backoff=0.1)
+    reports = HttpReports(url, id, token, timing, end=lambda code: None)
+    reports.begin()
+    return reports
+
+
+def wait_for_event(store: Database, id: str, message: str) -> None:
+    deadline = time.monotonic() + 30
+    while message not in [event.message for event in store.children(EventObject, id)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+EVENTS = st.builds(
+    JobEvent,
+    key=st.just("k"),
+    message=st.integers(0, MAX_MESSAGE).flatmap(
+        lambda length: st.sampled_from("aé漢\U0001f600\0").map(lambda letter: letter * length)
+    ),
+)
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=300))
+def test_a_batch_of_events_is_never_larger_than_the_service_accepts(events: list[JobEvent]) -> None:
+    waiting = [Pending("events", EventsMessage([event])) for event in events]
+    batches = []
+    while waiting:
+        pendings, body = batch(waiting)
+        assert len(msgspec.json.encode(body)) <= BODY_BYTES
+        assert isinstance(body, EventsMessage)
+        batches += body.events
+        waiting = waiting[len(pendings) :]
+    assert batches == events
+
+
+def test_the_largest_event_fits_into_a_request() -> None:
+    names = ["\0" * 60 + f"{number:04}" for number in range(MAX_METRICS - 1)]
+    data = {"step": 2**53 - 1, **dict.fromkeys(names, -1.7976931348623157e308)}
+    event = JobEvent(key="\0" * 64, message="\0" * MAX_MESSAGE, data=data)
+    assert len(msgspec.json.encode(EventsMessage([event]))) <= BATCH_BYTES
+
+
+def test_only_events_are_sent_together() -> None:
+    chosen = JobHyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=1.0)
+    bodies = [
+        EventsMessage(hyperparameters=chosen),
+        EventsMessage([EVENT]),
+        EventsMessage([EVENT]),
+        StateMessage(3),
+    ]
+    waiting = [Pending("events", body) for body in bodies]
+    sizes = []
+    while waiting:
+        pendings, _ = batch(waiting)
+        sizes.append(len(pendings))
+        waiting = waiting[len(pendings) :]
+    assert sizes == [1, 2, 1]
 
 
 def test_a_service_that_cannot_be_reached_is_lost_after_a_while() -> None:

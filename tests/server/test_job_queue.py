@@ -18,11 +18,14 @@ from ftkit.cli import run
 from ftkit.server import job_queue, lifecycle
 from ftkit.server.app import ServerSettings
 from ftkit.server.database import Database
+from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.folder import Folder
 from ftkit.server.job_limits import TenantLimits
+from ftkit.server.job_processes import JobProcess, handle_end
 from ftkit.server.job_queue import JobQueue
 from ftkit.server.objects import EventObject, JobHyperparameters, JobMethod, JobObject
-from ftkit.server.scheduling import INTERRUPTED, Capacity
+from ftkit.server.runner import Ended
+from ftkit.server.scheduling import INTERRUPTED, Blocked, Capacity
 from ftkit.server.supervisor import Supervisor
 from ftkit.server.waiting import count_before, first_in_queue
 from support.local_server import LocalServer
@@ -69,9 +72,14 @@ def waits(store: Database, id: str) -> list[str]:
     return [text for text in messages if text.startswith("The job waits")]
 
 
-def explain_now(queue: JobQueue, running: dict[str, int], excluded: tuple[str, ...] = ()) -> None:
+def explain_now(
+    queue: JobQueue,
+    running: dict[str, int],
+    excluded: tuple[str, ...] = (),
+    blocked: Blocked | None = None,
+) -> None:
     queue._next_check = 0.0
-    queue.explain(running, excluded)
+    queue.explain(running, excluded, blocked)
 
 
 def test_tenants_take_turns_and_the_jobs_of_each_are_in_order_of_priority(store: Database) -> None:
@@ -115,6 +123,23 @@ def test_a_job_that_a_restart_interrupted_continues_first(store: Database, tmp_p
     assert lifecycle.apply_action(store, interrupted, "b", "resume").rank == -10
 
 
+def test_an_interrupted_job_that_crashes_later_waits_for_its_turn(
+    store: Database, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path / "data")
+    interrupted = add_job(store, "b", "running", priority=3)
+    Supervisor(store, folder, Capacity(1))._recover()
+    queue = JobQueue(store, "queued", Capacity(1))
+    assert queue.take({}, ())
+    DatabaseReports(store, folder, interrupted).begin()
+    handle_end(store, folder, interrupted, JobProcess("train", "b", "", 0.0), Ended("crashed"))
+    waiting = add_job(store, "a")
+    job = queue.take({}, ())
+    assert job
+    assert job.id == waiting
+    assert store.require(JobObject, interrupted, "b").rank == 3
+
+
 def test_a_job_waits_with_its_position(store: Database) -> None:
     ids = [add_job(store, "a", "paused", priority) for priority in (0, 0, 5, -5)]
     add_job(store, "b")
@@ -146,6 +171,19 @@ def test_a_job_that_may_start_gets_no_reason(store: Database) -> None:
     queue = JobQueue(store, "queued", Capacity(2))
     explain_now(queue, {"b": 1})
     assert not waits(store, id)
+
+
+def test_a_job_without_room_says_why_and_the_others_that_they_wait_for_it(store: Database) -> None:
+    ids = [add_job(store, tenant) for tenant in ("a", "b")]
+    queue = JobQueue(store, "queued", Capacity(4))
+    for _ in range(2):
+        explain_now(queue, {}, blocked=Blocked(ids[0], "no node has 4 GPU free"))
+    assert waits(store, ids[0]) == ["The job waits: no node has 4 GPU free"]
+    assert waits(store, ids[1]) == ["The job waits: the job whose turn it is has no room yet"]
+    explain_now(queue, {}, blocked=Blocked("", "the cluster cannot be reached"))
+    assert [waits(store, id)[1:] for id in ids] == [
+        ["The job waits: the cluster cannot be reached"]
+    ] * 2
 
 
 def test_only_the_first_job_of_each_tenant_gets_a_reason(store: Database) -> None:

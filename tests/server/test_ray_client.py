@@ -2,70 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from ftkit.server import ray_client
 from ftkit.server.ray_client import RayClient, RejectedJobError, Submission
 from ftkit.server.runner import RunnerUnavailableError
+from support.ray_head import Head, running_head
 
 JOB = {"status": "RUNNING", "submission_id": "ftjob-1-1", "metadata": {"ftkit_service": "a"}}
 
 
-class Head:
-    """Head of a cluster that gives fixed responses, by method and path."""
-
-    url = ""
-
-    def __init__(self) -> None:
-        self.responses: dict[str, tuple[int, bytes]] = {}
-        self.location = ""
-        self.requests: list[tuple[str, Any]] = []
-        self.headers: dict[str, str] = {}
-
-    def respond(self, request: str, status: int, content: object) -> None:
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.responses[request] = status, data
-
-
 @pytest.fixture
 def head() -> Iterator[Head]:
-    head = Head()
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            request = f"{self.command} {self.path}"
-            head.requests.append((request, json.loads(body) if body else None))
-            head.headers = {name.lower(): value for name, value in self.headers.items()}
-            status, data = head.responses.get(request, (404, b"it does not exist"))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            if status == 302:
-                self.send_header("Location", head.location)
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    head.url = f"http://127.0.0.1:{server.server_port}"
-    yield head
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running_head() as head:
+        yield head
 
 
 @pytest.fixture

@@ -8,23 +8,33 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ftkit.server import backoff
 from ftkit.server.cluster_check import _node_error, responding
+from ftkit.server.cluster_room import reservation
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
 from ftkit.server.probe import MARK
 from ftkit.server.ray_client import Node, RayJob, Submission
-from ftkit.server.ray_jobs import RayJobs, View, reservation
+from ftkit.server.ray_jobs import MAX_REFUSALS, RayJobs, View
 from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import builtin_recipes
-from ftkit.server.runner import Attempt, Ended, RunnerUnavailableError, Running, Waiting
+from ftkit.server.runner import (
+    Attempt,
+    Ended,
+    Room,
+    RunnerUnavailableError,
+    Running,
+    Waiting,
+)
+from support.ray_head import Head, running_head
 from support.server_requests import create_job
 
 
@@ -116,10 +126,128 @@ def test_a_job_that_no_node_can_run_has_an_obstacle(runner: RayJobs, job: JobObj
     assert "the Ray cluster has no node" in runner.room(job).obstacle
 
 
+def test_an_obstacle_names_the_kinds_of_nodes(runner: RayJobs, job: JobObject) -> None:
+    job.recipe = {"gpus": 4, "threads": 8}
+    see(runner, [node("head", 0), node("a", 8), node("b", 8), node("c", 1, 4)])
+    assert runner.room(job).obstacle == (
+        "no node of the Ray cluster has 8 CPU and 4 GPU, which the job reserves; its nodes have 8"
+        " CPU and 0 GPU, or 1 CPU and 4 GPU; see `gpus` and `threads` of its recipe"
+    )
+    see(runner, [node(str(cpus), cpus) for cpus in range(1, 8)])
+    assert "or 3 CPU and 0 GPU; and 2 more kinds; see" in runner.room(job).obstacle
+
+
+def test_a_job_without_room_has_a_reason(runner: RayJobs, job: JobObject) -> None:
+    see(runner, [node("a", 1, used=1)])
+    assert runner.room(job) == Room(False, "", "no node of the Ray cluster has 1 CPU free")
+
+
 def test_a_recipe_reserves_its_threads_and_gpus() -> None:
     recipes = builtin_recipes()
     assert reservation(recipes.find("ftkit/smoke")) == {"CPU": 1.0, "GPU": 0.0}
     assert reservation(recipes.find("owner/name")) == {"CPU": 1.0, "GPU": 1.0}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[Head, RayJobs]]:
+    """A head with one node, and a runner that uses it and repeats failed calls soon."""
+    with running_head() as head:
+        head.show({"a": {"CPU": 4.0}})
+        head.respond("POST /api/jobs/", 200, {})
+        settings = RaySettings(head.url, "http://service")
+        with closing(RayJobs(Folder(tmp_path / "data"), settings)) as runner:
+            yield head, runner
+        runner._thread.join(5)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_job_whose_submission_fails_delays_no_other_call(
+    cluster: tuple[Head, RayJobs],
+    job: JobObject,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(backoff, "MAX_SECONDS", 0.5)
+    head.broken.add(f"{job.id}-1")
+    bad = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    good = runner.start("train", job, Attempt(job.id, 2, "ftattempt-2"))
+    runner.stop("ftjob-old-1")
+    wait_until(lambda: head.count("POST /api/jobs/", good))
+    wait_until(lambda: head.count("POST /api/jobs/ftjob-old-1/stop"))
+    head.show({"a": {"CPU": 4.0}}, listed(runner, good, "RUNNING"))
+    wait_until(lambda: isinstance(runner.state(good), Running))
+    assert isinstance(runner.state(bad), Waiting)
+    assert runner.room(job).is_free
+    wait_until(lambda: isinstance(runner.state(bad), Ended))
+    assert runner.state(bad) == Ended(
+        "killed", "Ray did not accept it: status 500: OSError: No space left on device"
+    )
+    assert head.count("POST /api/jobs/", bad) == MAX_REFUSALS
+    wait_until(lambda: head.count(f"POST /api/jobs/{bad}/stop"))  # it may run all the same
+    texts = [text for text in caplog.messages if f"Cannot submit {bad}" in text]
+    assert len(texts) == 1
+
+
+def test_a_submission_that_succeeds_later_is_a_job(
+    cluster: tuple[Head, RayJobs], job: JobObject
+) -> None:
+    head, runner = cluster
+    head.broken.add(f"{job.id}-1")
+    handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    wait_until(lambda: head.count("POST /api/jobs/", handle) >= 2)
+    head.show({"a": {"CPU": 4.0}}, listed(runner, handle, "RUNNING"))
+    head.broken.clear()
+    wait_until(lambda: isinstance(runner.state(handle), Running))
+
+
+@pytest.mark.parametrize("request_", ["POST /api/jobs/old-1/stop", "DELETE /api/jobs/old-1"])
+def test_a_job_that_cannot_be_stopped_or_deleted_delays_no_other_call(
+    request_: str, cluster: tuple[Head, RayJobs], job: JobObject
+) -> None:
+    head, runner = cluster
+    head.respond(request_, 500, b"RuntimeError: broken")
+    stopped = "stop" in request_
+    status = "RUNNING" if stopped else "SUCCEEDED"
+    head.show({"a": {"CPU": 4.0}}, {**listed(runner, "old-1", status), "end_time": 1})
+    if stopped:
+        runner.stop("old-1")
+    wait_until(lambda: head.count(request_) >= 2)
+    handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    wait_until(lambda: head.count("POST /api/jobs/", handle))
+    assert isinstance(runner.state("old-1"), Running if stopped else Ended)
+    assert runner.room(job).is_free
+
+
+def test_a_job_that_has_ended_is_not_stopped_again(cluster: tuple[Head, RayJobs]) -> None:
+    head, runner = cluster
+    head.respond("POST /api/jobs/old-1/stop", 500, b"RuntimeError: broken")
+    head.show({"a": {"CPU": 4.0}}, listed(runner, "old-1", "STOPPED"))
+    runner.stop("old-1")
+    wait_until(lambda: not runner._stops)
+    assert head.count("POST /api/jobs/old-1/stop") == 1
+
+
+def listed(runner: RayJobs, id: str, status: str) -> dict[str, Any]:
+    """Return a job of the service, as the head lists it."""
+    return {"status": status, "submission_id": id, "metadata": runner._metadata}
+
+
+def test_services_with_equal_paths_on_two_machines_have_jobs_of_their_own(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    first = Folder(root).service_id()
+    assert Folder(root).service_id() == first  # after a restart
+    assert stat.S_IMODE((root / "service.id").stat().st_mode) == 0o600
+    (root / "service.id").unlink()  # the same path on another machine
+    assert Folder(root).service_id() != first
+    (root / "service.id").write_bytes(b"")  # the first start was interrupted
+    assert Folder(root).service_id()
 
 
 FAILED = "JOB_SUPERVISOR_ACTOR_DIED"
@@ -174,10 +302,12 @@ def test_a_cluster_that_cannot_be_reached_has_no_states_and_no_room(
 ) -> None:
     with pytest.raises(RunnerUnavailableError, match="ConnectError"):
         runner.state("ftjob-a-1")
-    assert not runner.room(job).is_free
+    with pytest.raises(RunnerUnavailableError, match="ConnectError"):
+        runner.room(job)
     handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
     assert handle == f"{job.id}-1"
-    time.sleep(0.2)
+    runner._listed.clear()
+    assert runner._listed.wait(10)  # after another attempt to reach the cluster
     assert isinstance(runner.state(handle), Waiting)
 
 

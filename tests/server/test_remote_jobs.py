@@ -202,14 +202,17 @@ def test_a_cluster_that_cannot_be_reached_delays_jobs_and_no_more(tmp_path: Path
     jobs.runner.mkdir()
     (jobs.runner / "unavailable").touch()
     with jobs:
-        deadline = time.monotonic() + 10
-        while "the cluster cannot be reached; trying again in 5 seconds" not in jobs.server.log():
+        deadline = time.monotonic() + 20
+        while "The job waits: the cluster cannot be reached" not in jobs.messages(jobs.id):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert jobs.job().status == "queued"
         (jobs.runner / "unavailable").unlink()
         assert jobs.wait_for("succeeded").attempts == 0
         jobs.check_ended_once()
+        log = jobs.server.log()
+    assert log.count("the cluster cannot be reached; trying again every 5 seconds") == 1
+    assert log.count("The runner can be reached again, after") == 1
 
 
 def test_a_job_that_the_cluster_refuses_fails_with_its_reason(tmp_path: Path) -> None:
@@ -223,13 +226,7 @@ def test_a_job_that_the_cluster_refuses_fails_with_its_reason(tmp_path: Path) ->
 
 
 def test_a_folder_that_is_not_shared_fails_the_job_with_the_reason(tmp_path: Path) -> None:
-    jobs = RemoteJobs(tmp_path)
-    elsewhere = str(tmp_path / "elsewhere")
-    settings = jobs.server._settings["runner"]
-    settings["command"] = [
-        elsewhere if word == str(jobs.folder.root) else word for word in settings["command"]
-    ]
-    with jobs:
+    with RemoteJobs(tmp_path, worker_root=tmp_path / "elsewhere") as jobs:
         error = jobs.wait_for("failed").error
         assert error
         assert "do not share one data folder" in error.message

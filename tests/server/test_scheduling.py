@@ -68,14 +68,12 @@ def test_the_next_job_follows_from_turns_priorities_and_limits(name: str) -> Non
     assert (chosen and chosen.tenant) == tenant
 
 
-# Each tenant submits jobs of a priority, so many at a time, which run for a number of starts.
-TENANTS = st.lists(
-    st.tuples(st.integers(-10, 10), st.integers(1, 3), st.integers(1, 6)), min_size=2, max_size=6
-)
+# Each tenant submits jobs of a priority, which run for a number of starts.
+TENANTS = st.lists(st.tuples(st.integers(-10, 10), st.integers(1, 6)), min_size=2, max_size=6)
 
 
 def longest_wait(
-    tenants: list[tuple[int, int, int]], capacity: Capacity, starts: int = 60
+    tenants: list[tuple[int, int]], capacity: Capacity, starts: int = 60
 ) -> dict[str, int]:
     """Return for each tenant the most starts of others while it waited without a process.
 
@@ -88,14 +86,14 @@ def longest_wait(
     for start in range(1, starts + 1):
         running = [(tenant, end) for tenant, end in running if end > start]
         counts = Counter(tenant for tenant, _ in running)
-        waiting = [job(str(index), rank) for index, (rank, _, _) in enumerate(tenants)]
+        waiting = [job(str(index), rank) for index, (rank, _) in enumerate(tenants)]
         chosen = choose_job(waiting, counts, turns, capacity)
         assert sum(counts.values()) <= capacity.total
         assert max(counts.values(), default=0) <= (capacity.per_tenant or capacity.total)
         if chosen is None:
             continue
         turns[chosen.tenant] = start
-        running.append((chosen.tenant, start + tenants[int(chosen.tenant)][2]))
+        running.append((chosen.tenant, start + tenants[int(chosen.tenant)][1]))
         for other in waiting:
             is_passed_over = other != chosen and not counts[other.tenant]
             waits[other.tenant] = waits[other.tenant] + 1 if is_passed_over else 0
@@ -106,14 +104,14 @@ def longest_wait(
 @given(TENANTS, st.integers(1, 4), st.none() | st.integers(1, 3))
 @settings(deadline=None)
 def test_each_other_tenant_passes_over_a_waiting_one_at_most_once(
-    tenants: list[tuple[int, int, int]], total: int, limit: int | None
+    tenants: list[tuple[int, int]], total: int, limit: int | None
 ) -> None:
     waits = longest_wait(tenants, Capacity(total, limit))
     assert max(waits.values(), default=0) <= len(tenants) - 1
 
 
 def test_shared_priorities_can_starve_a_tenant() -> None:
-    assert longest_wait([(10, 1, 1), (0, 1, 1)], Capacity(1, None, True))["1"] == 60
+    assert longest_wait([(10, 1), (0, 1)], Capacity(1, None, True))["1"] == 60
 
 
 @pytest.mark.parametrize(

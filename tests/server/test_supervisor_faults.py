@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ftkit.server import backoff, supervisor
+from ftkit.server import backoff, outages, supervisor
 from ftkit.server.attempts import hash_token
 from ftkit.server.backoff import Backoff
 from ftkit.server.database import Database
@@ -20,7 +20,15 @@ from ftkit.server.errors import StaleAttemptError
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import transition
 from ftkit.server.objects import EventObject, JobObject, JobStatus
-from ftkit.server.runner import Attempt, Ended, Room, Running, RunState, Task
+from ftkit.server.runner import (
+    Attempt,
+    Ended,
+    Room,
+    RunnerUnavailableError,
+    Running,
+    RunState,
+    Task,
+)
 from ftkit.server.scheduling import Capacity
 from ftkit.server.supervisor import Supervisor
 from support.server_requests import queue_job
@@ -37,6 +45,7 @@ class FaultyRunner:
         self.faults: dict[tuple[str, str], Exception] = {}
         self.calls: list[tuple[str, str, float]] = []
         self.attempts: list[Attempt] = []
+        self.free = Room(True)
         self._looks: dict[str, int] = {}
 
     def _call(self, name: str, job: str) -> None:
@@ -56,7 +65,7 @@ class FaultyRunner:
 
     def room(self, job: JobObject) -> Room:
         self._call("room", job.id)
-        return Room(True)
+        return self.free
 
     def state(self, handle: str) -> RunState:
         id = handle.rpartition("-")[0]
@@ -164,6 +173,52 @@ def test_a_process_that_cannot_be_started_is_tried_again_after_longer_and_longer
         assert [line for line in messages(store, bad) if "cannot run" in line] == [text]
         runner.faults.clear()
         wait_until(lambda: has_succeeded(store, bad))
+
+
+def test_the_state_of_a_process_decides_if_its_start_got_no_answer(
+    store: Database, tmp_path: Path, runner: FaultyRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "OUTAGE_SECONDS", 0.5)
+    lost, first = (queue_job(store) for _ in range(2))
+    runner.faults["start", lost] = RunnerUnavailableError("the cluster cannot be reached")
+    with supervising(store, tmp_path, runner):
+        wait_until(lambda: runner.count("start", lost))
+        runner.faults.clear()
+        wait_until(lambda: has_succeeded(store, lost, first))
+    assert runner.count("start", lost) == 2  # the first process is not known to the runner
+    texts = [text for text in messages(store, lost) if "it is not known" in text]
+    assert texts == ["The process of the job ended (it is not known) and is restarted"]
+
+
+def test_an_outage_is_logged_at_its_beginning_and_its_end(
+    store: Database,
+    tmp_path: Path,
+    runner: FaultyRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(outages, "OUTAGE_SECONDS", 0.2)
+    id = queue_job(store)
+    runner.faults["room", id] = RunnerUnavailableError("the cluster cannot be reached")
+    with supervising(store, tmp_path, runner):
+        wait_until(lambda: runner.count("room", id) >= 3)
+        wait_until(lambda: "The job waits: the cluster cannot be reached" in messages(store, id))
+        assert len(caplog.messages) == 1
+        runner.faults.clear()
+        wait_until(lambda: has_succeeded(store, id))
+    begin, end = caplog.messages
+    assert begin == "the cluster cannot be reached; trying again every 0 seconds"
+    assert end.startswith("The runner can be reached again, after ")
+
+
+def test_a_job_without_room_says_why(store: Database, tmp_path: Path, runner: FaultyRunner) -> None:
+    id, message = queue_job(store), "The job waits: no node has 1 CPU free"
+    runner.free = Room(False, reason="no node has 1 CPU free")
+    with supervising(store, tmp_path, runner):
+        wait_until(lambda: message in messages(store, id))
+        runner.free = Room(True)
+        wait_until(lambda: has_succeeded(store, id))
+    assert messages(store, id).count(message) == 1
 
 
 def test_a_process_that_was_started_by_a_failing_call_is_refused(

@@ -76,6 +76,7 @@ class DetachedRunner:
         return attempt.name
 
     def room(self, job: JobObject) -> Room:
+        self._check_available()
         return Room(True)
 
     def _check_available(self) -> None:

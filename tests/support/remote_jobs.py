@@ -36,7 +36,8 @@ class RemoteJobs:
     """A service in `folder`, with one queued job for each of `count`, as a context manager.
 
     `step_seconds` is the duration of a training step. `runner` is the folder of the processes. No step
-    after `last_step` is trained until `release` is called.
+    after `last_step` is trained until `release` is called. The processes have the data folder at
+    `worker_root`, by default where it is.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class RemoteJobs:
         step_seconds: float = 0.05,
         count: int = 1,
         last_step: int | None = None,
+        worker_root: Path | None = None,
         **more: object,
     ):
         self._hold = folder / "hold"
@@ -53,7 +55,7 @@ class RemoteJobs:
         self.folder, self.runner = Folder(folder / "data"), folder / "runner"
         self.proxy = ReportProxy(self._port)
         timing = json.dumps({**TIMING, **more})
-        root = str(self.folder.root)
+        root = str(worker_root or self.folder.root)
         module = [sys.executable, "-m", "support.remote_worker"]
         command = [*module, root, str(STEPS), str(step_seconds), timing]
         arguments = {"folder": str(self.runner), "url": self.proxy.url, "command": command}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from msgspec import json
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,13 +20,18 @@ from ftkit.server.context import Service, read_json
 from ftkit.server.database_reports import DatabaseReports
 from ftkit.server.errors import AuthenticationError
 from ftkit.server.objects import JobError
-from ftkit.server.remote_reports import DoneMessage, EmptyMessage, EventsMessage, StateMessage
-from ftkit.server.responses import json_response
+from ftkit.server.report_messages import (
+    BODY_BYTES,
+    BeatResponse,
+    DoneMessage,
+    EmptyMessage,
+    EventsMessage,
+    StartResponse,
+    StateMessage,
+)
+from ftkit.server.responses import encoded_response, json_response
 
 T = TypeVar("T")
-
-BODY_BYTES = 1 << 20
-"""Maximum size of a message."""
 
 SECRET_FIELDS = ("token_hash", "handle")
 """Internal fields of a job that its process does not need."""
@@ -71,21 +77,19 @@ def _begin(reports: DatabaseReports, _: EmptyMessage) -> Response:
     public, internal = start.job.documents()
     for name in SECRET_FIELDS:
         del internal[name]
-    return json_response(
-        {
-            "job": public,
-            "internal": internal,
-            "reported_step": start.reported_step,
-            "published_steps": list(start.published_steps),
-        }
+    steps = list(start.published_steps)
+    return encoded_response(
+        json.encode(StartResponse(public, internal, start.reported_step, steps))
     )
 
 
 async def beat(request: Request) -> Response:
     """Return what the process is to do."""
-    return await _handle(
-        request, EmptyMessage, lambda reports, _: json_response({"command": reports.beat()})
-    )
+    return await _handle(request, EmptyMessage, _beat)
+
+
+def _beat(reports: DatabaseReports, _: EmptyMessage) -> Response:
+    return encoded_response(json.encode(BeatResponse(reports.beat())))
 
 
 async def add_events(request: Request) -> Response:
