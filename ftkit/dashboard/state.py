@@ -14,7 +14,7 @@ from ftkit.server.folder import Folder
 
 
 class DashboardState(Struct, frozen=True):
-    """What the pages keep between requests.
+    """Objects that the pages keep between requests.
 
     Attributes:
         checks: Checks of files.
