@@ -70,5 +70,5 @@ def test_files_of_any_size_are_compared_alike(
 ) -> None:
     path = write(chats([*pairs, pairs[0]]))
     few = validate(path)
-    monkeypatch.setattr("ftkit.rules.duplicates.MAX_WITHOUT_NUMPY", -1)
+    monkeypatch.setattr("ftkit.rules.fingerprints.MAX_WITHOUT_NUMPY", -1)
     assert validate(path) == few
