@@ -293,7 +293,7 @@ def test_fingerprints_of_a_dead_node_are_computed_again(
     expected: Scanned,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_JOINED", 1)
+    monkeypatch.setattr(module, "TASK_BYTES", 1)
     monkeypatch.setattr(partitioned, "PARTITION_BYTES", 1 << 16)
     with ray_cluster(nodes.address) as engine:
         summary = summarize(split(large_file, 1 << 20), plan, engine.map)
