@@ -243,7 +243,7 @@ def measure_references(file: str) -> Reference:
     """Measure references to outputs, of which there are about `REFERENCES`."""
     shards = split(file, REFERENCE_SHARD)
     with ray_nodes(2) as nodes, ray_cluster(nodes.address) as engine:
-        with mock.patch.object(cluster_module, "MAX_JOINED", 1):
+        with mock.patch.object(cluster_module, "TASK_BYTES", 1):
             summary = summarize(shards, plan(), engine.map)
         partitions = REFERENCES // len(shards)
         size = FINGERPRINT_BYTES * summary.examples // partitions
