@@ -169,6 +169,9 @@ _COLUMN = re.compile(r'("?)[A-Za-z_][\w .-]{0,40}\1')
 _QUOTED = re.compile(rb'".*"', re.DOTALL)
 """Row of a table with one column, in quotes."""
 
+_EXAMPLE = re.compile(r'\{"(?!")')
+"""Beginning of an object in JSON, in which a table would double the quote."""
+
 
 def looks_like_table(readings: Sequence[Reading]) -> str | None:
     """Return the name of the table format if the first lines look like those of a table."""
@@ -177,7 +180,7 @@ def looks_like_table(readings: Sequence[Reading]) -> str | None:
         cells = header.split(separator)
         if len(cells) > 1 and all(_COLUMN.fullmatch(cell.strip()) for cell in cells):
             return name
-    if '{"' in header:  # an example with a mistake: a table would double the quote
+    if _EXAMPLE.search(header):  # it has a mistake
         return None
     quoted = sum(_QUOTED.fullmatch(row.raw.strip()) is not None for row in rows)
     return "CSV with one column" if quoted * 2 > len(rows) else None

@@ -157,6 +157,7 @@ OTHERS = {
     "alpaca-pretty.json": ("json-pretty-printed", SHAPES["alpaca"].conversion),
     "array-array.json": ("json-array-file", "array-array.jsonl), then wrap each line"),
     "column.csv": ("format-unknown", "the file is CSV with one column; turn each row into"),
+    "column-chats.csv": ("format-unknown", "the file is CSV with one column; turn each row into"),
     "column-quotes.csv": ("format-unknown", "the file is CSV with one column; turn each row into"),
     "message.jsonl": ("format-unknown", SHAPES["message"].conversion),
     "message-array.json": ("json-array-file", "message-array.jsonl), else write a line"),
