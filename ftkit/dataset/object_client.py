@@ -37,6 +37,9 @@ REQUEST_SECONDS = 3600
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
+_ENDPOINT = re.compile(r"(?:(?![\\?#])[!-~])+")
+"""Printable ASCII characters without those that no endpoint has: obstore panics about some."""
+
 _PREFIXES = tuple(service.prefix for service in SCHEMES.values())
 
 _Items: TypeAlias = tuple[tuple[str, str], ...]
@@ -168,7 +171,8 @@ def _client_options(scheme: str, endpoint: str, variables: dict[str, str]) -> di
     try:
         address = urlsplit(endpoint)
         host = address.hostname or ""
-        is_valid = bool(HOST.fullmatch(address.netloc)) and "\\" not in endpoint
+        _ = address.port  # raises if it is too large
+        is_valid = bool(HOST.fullmatch(address.netloc) and _ENDPOINT.fullmatch(endpoint))
     except ValueError:
         is_valid = False
     if not endpoint.startswith(("http://", "https://")) or not is_valid:

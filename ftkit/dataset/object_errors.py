@@ -117,6 +117,11 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == PANIC
 
 
+def has_status(error: BaseException) -> bool:
+    """Return True if the error is a response, and not a failure of the network."""
+    return _STATUS.search(str(error)) is not None
+
+
 def is_missing(error: BaseException) -> bool:
     """Return True if there is no such object, although there is its bucket."""
     code = _CODE.search(str(error))

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from ftkit._text import excerpt
 from ftkit.dataset.object_client import open_store, request
-from ftkit.dataset.object_errors import is_missing
+from ftkit.dataset.object_errors import has_status, is_missing
 from ftkit.dataset.object_location import (
     Location,
     RemoteObject,
@@ -59,7 +59,10 @@ def find_object(url: str) -> RemoteObject:
     def find() -> Any:
         try:
             return obstore.head(store, location.key)
-        except Exception:  # a response to HEAD has no body, so it does not say why
+        except Exception as error:
+            if not has_status(error):
+                raise
+            # A response to HEAD has no body, so it does not say why.
             return obstore.get(store, location.key, options={"range": (0, 1)}).meta
 
     try:
@@ -88,6 +91,7 @@ def list_objects(pattern: str) -> list[RemoteObject]:
     """
     location = parse_url(pattern)
     objects: list[RemoteObject] = []
+    matching = 0
     named: RemoteObject | None = None  # such as [1].jsonl, which does not match itself
     folder = listed_folder(location.key)
     for number, meta in enumerate(_listed(location, folder)):
@@ -98,14 +102,15 @@ def list_objects(pattern: str) -> list[RemoteObject]:
             )
         listed = location._replace(key=meta["path"])
         if matches(listed.key, location.key):
+            matching += 1
+            if matching > MAX_OBJECTS:
+                raise FileError(
+                    f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
+                )
             if not _is_folder(listed, meta):
                 objects.append(_listed_object(listed, meta))
         elif listed.key == location.key:
             named = _listed_object(listed, meta)
-        if len(objects) > MAX_OBJECTS:
-            raise FileError(
-                f"{pattern} matches more than {MAX_OBJECTS:,} objects; use several patterns"
-            )
     if named and objects:
         raise FileError(
             f"{pattern} is the name of an object, and matches others, too; write [[] for a bracket "

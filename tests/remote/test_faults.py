@@ -298,6 +298,16 @@ def test_missing_credentials_are_not_asked_of_the_network_for_long(
             "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL or AWS_ENDPOINT must be a URL, such as "
             "https://minio.example.com",
         ),
+        *(
+            (
+                "AWS_ENDPOINT_URL_S3",
+                endpoint,
+                "s3",
+                "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL or AWS_ENDPOINT must be a URL, such as "
+                "https://minio.example.com",
+            )
+            for endpoint in ("http://127.0.0.1:99999", "http://127.0.0.1:1/a b", "http://[::1")
+        ),
         (
             "GOOGLE_SERVICE_ACCOUNT",
             "/no/such/file",
