@@ -18,7 +18,7 @@ from click.core import ParameterSource as Source
 from ftkit.cli.connection import CONNECTION, open_client_for, open_journal, recording_ids
 from ftkit.cli.options import Configured, provider_options
 from ftkit.cli.output import open_page
-from ftkit.cli.pages import check_page_file, origin, write_page
+from ftkit.cli.pages import check_page, origin, write_page
 from ftkit.errors import FtkitError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def open_(
     from ftkit.report.job_page import render_job_page
 
     if page:
-        check_page_file(page)
+        check_page(page, opens=False, inputs=[facts])
         if archive and Path(archive).resolve() in Path(page).resolve().parents:
             raise UsageError(f"--html {page} is in the archive; name a file outside of it")
     catalog = load_catalog(facts)

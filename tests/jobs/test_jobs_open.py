@@ -81,6 +81,15 @@ def test_a_job_of_an_archive_becomes_the_same_page(
     )
 
 
+def test_the_page_does_not_replace_the_facts(ftkit: Run, tmp_path: Path) -> None:
+    (tmp_path / "facts.toml").write_text("")
+    done = ftkit("jobs", "open", "ftjob-1", "--facts", "facts.toml", "--html", "facts.toml")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "ftkit: --html facts.toml would replace an input; name another file\n",
+    )
+
+
 def test_the_page_is_opened_from_a_folder_of_its_own(
     fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
