@@ -32,7 +32,7 @@ from ftkit.server.bodies import (
 from ftkit.server.context import get_context
 from ftkit.server.errors import InvalidRequestError, ServiceError
 from ftkit.server.models import ModelRef
-from ftkit.server.objects import FileObject
+from ftkit.server.objects import FileObject, ModelObject
 from ftkit.server.recipes import ResolvedHyperparameters, resolve_hyperparameters, restore_recipe
 from ftkit.server.scheduling import MAX_PRIORITY, PRIORITY_KEY, read_priority
 
@@ -139,7 +139,7 @@ def _choices(request: Request) -> dict[str, Any]:
             files.append(file.public())
     bases = [(name, service.models.find(name, tenant).base) for name in service.models.names()]
     model = request.query_params.get("model", "")
-    if model and model not in (*tuned, *service.models.names()):
+    if model and model not in tuned and database.get(ModelObject, model, tenant):
         tuned.append(model)
     smoke, *mapped = bases
     return {

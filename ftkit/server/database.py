@@ -65,7 +65,7 @@ class PageQuery(Struct, frozen=True, kw_only=True):
         equal: Values that the public JSON must have, by JSON path.
         metadata: Values that the metadata must have, by key.
         text: Text that one of `searched` must have, or "". The case of ASCII letters is ignored.
-        searched: JSON paths of the values in which `text` is searched.
+        searched: JSON paths of the values in which `text` is searched; at least one if it is set.
     """
 
     parent: str = ""

@@ -160,6 +160,7 @@ def test_lists_have_limits_and_say_what_to_do(
     page = service.get("/new").text
     assert "The list" not in page
     assert 'name="other"' not in page
+    assert 'name="other" value="ft:x"' in service.get("/new", params={"other": "ft:x"}).text
     models.append(add_tuned_model(tmp_path, tenant)[0])
     files.append(upload(service, b"4\n"))
     page = service.get("/new").text
@@ -171,6 +172,13 @@ def test_lists_have_limits_and_say_what_to_do(
     page = service.get("/new", params={"file": files[0], "model": models[0]}).text
     for value in (files[0], models[0]):
         assert f'<option value="{value}" selected>' in page
+
+
+def test_a_model_of_the_address_that_does_not_exist_is_no_choice(
+    browser_client: httpx.Client,
+) -> None:
+    file = upload(browser_client, CITY_DATA)
+    assert "ft:x" not in browser_client.get("/new", params={"file": file, "model": "ft:x"}).text
 
 
 def test_the_first_visit_asks_for_a_file(browser_client: httpx.Client) -> None:
