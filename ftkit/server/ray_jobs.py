@@ -264,7 +264,8 @@ class RayJobs:
             self._view, self._error = view, ""
             for id in submitted:
                 self._submissions.pop(id, None)
-            self._stops.difference_update(stopped)
+            # Ray may accept a job after its stop, so that of a waiting submission is repeated.
+            self._stops.difference_update(id for id in stopped if id not in self._submissions)
             self._stops.difference_update(id for id in stops if not self._may_run(id, view))
         oldest = (time.time() - KEEP_SECONDS) * 1000
         expired = [id for id, job in view.jobs.items() if job.end_time and job.end_time < oldest]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.server import backoff
+from ftkit.server import backoff, ray_jobs
 from ftkit.server.cluster_check import _node_error, responding
 from ftkit.server.cluster_room import reservation
 from ftkit.server.database import Database
@@ -223,6 +223,25 @@ def test_a_job_that_cannot_be_stopped_or_deleted_delays_no_other_call(
     wait_until(lambda: head.count("POST /api/jobs/", handle))
     assert isinstance(runner.state("old-1"), Running if stopped else Ended)
     assert runner.room(job).is_free
+
+
+def test_a_job_that_is_stopped_while_its_submission_fails_is_stopped_after_it(
+    cluster: tuple[Head, RayJobs], job: JobObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    head.broken.add(f"{job.id}-1")
+    handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    wait_until(lambda: head.count("POST /api/jobs/", handle))
+    runner.stop(handle)
+    stop = f"POST /api/jobs/{handle}/stop"
+    wait_until(lambda: head.count(stop))  # Ray answers with 404
+    head.show({"a": {"CPU": 4.0}}, listed(runner, handle, "RUNNING"))
+    head.broken.clear()
+    wait_until(lambda: handle not in runner._submissions)
+    names = [name for name, _ in list(head.requests)]
+    accepted = len(names) - names[::-1].index("POST /api/jobs/")
+    wait_until(lambda: stop in [name for name, _ in head.requests[accepted:]])
 
 
 def test_a_job_that_has_ended_is_not_stopped_again(cluster: tuple[Head, RayJobs]) -> None:
