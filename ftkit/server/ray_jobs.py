@@ -61,8 +61,11 @@ FIRST_LIST_SECONDS = 4.0
 KEEP_SECONDS = 3600
 """Seconds after its end for which the cluster is left to show a job."""
 
+CALL_SECONDS = 5.0
+"""Seconds of an exchange after which no call of a kind is begun, such as a submission."""
+
 MAX_REFUSALS = 8
-"""Number of submissions, within about a minute, that may fail before an attempt has ended."""
+"""Number of failed submissions, in a minute or two, after which an attempt has ended."""
 
 RUN_WORKER = ("python", "-P", "-m", "ftkit.server.worker", "train-remote")
 """Start of the command of a process. The cluster finds Python on the PATH of its nodes."""
@@ -262,6 +265,7 @@ class RayJobs:
         # Only now: a job that was submitted, but is not in the list, would seem forgotten.
         with self._lock:
             self._view, self._error = view, ""
+            self._listed.set()
             for id in submitted:
                 self._submissions.pop(id, None)
             # Ray may accept a job after its stop, so that of a waiting submission is repeated.
@@ -282,13 +286,19 @@ class RayJobs:
     ) -> list[str]:
         """Make a call for each job, unless it failed recently. Return the jobs of those done.
 
-        A failure of one call delays no other, unless the cluster did not answer at all.
+        A call that fails is repeated later, after those that have not failed. If the calls take
+        more than `CALL_SECONDS`, or the cluster does not answer at all, the next exchange has the
+        others.
         """
         done = []
-        for id in ids:
-            key = f"{action} {id}"
+        end = time.monotonic() + CALL_SECONDS
+        keys = {id: f"{action} {id}" for id in ids}
+        for id in sorted(keys, key=lambda job: self._backoff.retry_time(keys[job])):
+            key = keys[id]
             if self._backoff.is_waiting(key):
                 continue
+            if time.monotonic() >= end:
+                break
             try:
                 call(id)
             except RunnerUnavailableError as error:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,40 @@ def test_a_job_that_is_stopped_while_its_submission_fails_is_stopped_after_it(
     names = [name for name, _ in list(head.requests)]
     accepted = len(names) - names[::-1].index("POST /api/jobs/")
     wait_until(lambda: stop in [name for name, _ in head.requests[accepted:]])
+
+
+def test_slow_calls_leave_time_for_the_list(
+    cluster: tuple[Head, RayJobs], job: JobObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(ray_jobs, "CALL_SECONDS", 0.1)
+    head.delays["POST /api/jobs/"] = 0.2
+    for number in range(1, 6):
+        runner.start("train", job, Attempt(job.id, number, f"ftattempt-{number}"))
+    wait_until(lambda: not runner._submissions)
+    names = [name for name, _ in list(head.requests) if name.endswith("/api/jobs/")]
+    assert names.count("POST /api/jobs/") == 5
+    assert "POST" not in "".join(
+        second for first, second in pairwise(names) if first == "POST /api/jobs/"
+    )
+
+
+def test_slow_failing_calls_do_not_prevent_those_after_them(
+    cluster: tuple[Head, RayJobs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(ray_jobs, "CALL_SECONDS", 0.1)
+    monkeypatch.setattr(backoff, "MAX_SECONDS", 0.01)
+    for name in ("old-1", "old-2"):
+        head.respond(f"DELETE /api/jobs/{name}", 500, b"RuntimeError: broken")
+        head.delays[f"DELETE /api/jobs/{name}"] = 0.2
+    jobs = [listed(runner, f"old-{number}", "SUCCEEDED") for number in range(1, 5)]
+    head.show({"a": {"CPU": 4.0}}, *({**job, "end_time": 1} for job in jobs))
+    wait_until(lambda: head.count("DELETE /api/jobs/old-2") > 3)
+    assert head.count("DELETE /api/jobs/old-1") > 2
+    assert head.count("DELETE /api/jobs/old-4")
 
 
 def test_a_job_that_has_ended_is_not_stopped_again(cluster: tuple[Head, RayJobs]) -> None:
