@@ -40,6 +40,7 @@ from ftkit.server.runner import (
     Attempt,
     Ended,
     EndKind,
+    NotConnectedError,
     Room,
     RunnerUnavailableError,
     Running,
@@ -112,7 +113,7 @@ class RayJobs:
         self._metadata = service_metadata(folder.service_id())
         self._lock = threading.Lock()
         self._view: View | None = None
-        self._error = "it has not answered yet"
+        self._error = ""
         self._submissions: dict[str, Submission] = {}  # not listed by the cluster yet
         self._ends: dict[str, Ended] = {}  # of jobs that the cluster did not accept
         self._stops: set[str] = set()
@@ -170,17 +171,16 @@ class RayJobs:
         """Return the state of a process, as of the last list.
 
         Raises:
+            NotConnectedError: The first list of the jobs takes long.
             RunnerUnavailableError: The cluster does not answer.
         """
         self._listed.wait(FIRST_LIST_SECONDS)
         with self._lock:
             if handle in self._ends:
                 return self._ends[handle]
+            job = self._last_view().jobs.get(handle)
             if handle in self._submissions:
                 return Waiting()
-            if self._view is None or self._error:
-                raise RunnerUnavailableError(self._error)
-            job = self._view.jobs.get(handle)
         if job is None:
             return FORGOTTEN
         return self._explain(handle, job)
@@ -213,17 +213,25 @@ class RayJobs:
         """Return the room that the cluster has for a job, besides those that were started.
 
         Raises:
+            NotConnectedError: The first list of the nodes takes long.
             RunnerUnavailableError: The cluster does not answer.
         """
-        if not self._listed.wait(FIRST_LIST_SECONDS):
-            return Room(False)  # the first list takes longer, which need not be an outage
+        self._listed.wait(FIRST_LIST_SECONDS)
         with self._lock:
-            if self._view is None or self._error:
-                raise RunnerUnavailableError(self._error)
-            view = self._view
+            view = self._last_view()
             unplaced = [submission.resources for submission in self._submissions.values()]
         needed = reservation(restore_recipe(job.base, job.recipe))
         return find_room(needed, view.nodes, view.jobs.values(), unplaced)
+
+    def _last_view(self) -> View:
+        """Return the state of the cluster, as of the last list."""
+        if self._error:
+            raise RunnerUnavailableError(self._error)
+        if self._view is None:
+            raise NotConnectedError(
+                f"the Ray cluster at {self._settings.url} has not shown its jobs and nodes yet"
+            )
+        return self._view
 
     def close(self) -> None:
         """End the thread. The processes continue."""
@@ -242,7 +250,8 @@ class RayJobs:
             except RunnerUnavailableError as error:
                 problem = str(error)
             except Exception as error:  # for example a full disk, which may have room again later
-                problem = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"
+                problem = f"the Ray cluster at {self._settings.url} cannot be used: {reason}"
                 if self._backoff.record("", error):
                     logger.exception("The Ray cluster cannot be used")
             with self._lock:

@@ -22,6 +22,7 @@ from ftkit.server.cluster_room import reservation
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
+from ftkit.server.outages import ObservedRunner
 from ftkit.server.probe import MARK
 from ftkit.server.ray_client import Node, RayJob, Submission
 from ftkit.server.ray_jobs import MAX_REFUSALS, RayJobs, View
@@ -279,6 +280,54 @@ def test_slow_failing_calls_do_not_prevent_those_after_them(
     assert head.count("DELETE /api/jobs/old-4")
 
 
+def test_a_slow_first_list_is_no_outage(
+    tmp_path: Path,
+    job: JobObject,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ray_jobs, "FIRST_LIST_SECONDS", 0.05)
+    with running_head() as head:
+        head.show({"a": {"CPU": 4.0}})
+        head.delays["GET /api/jobs/"] = 1.0
+        settings = RaySettings(head.url, "http://service")
+        with closing(RayJobs(Folder(tmp_path / "data"), settings)) as runner:
+            observed = ObservedRunner(runner)
+            for call in (lambda: observed.state("old-1"), lambda: observed.room(job)):
+                with pytest.raises(RunnerUnavailableError, match="has not shown its jobs and no"):
+                    call()
+                assert observed.is_unavailable
+                assert not observed.is_in_outage
+            assert runner._listed.wait(20)
+            assert observed.room(job).is_free
+            assert isinstance(observed.state("old-1"), Ended)
+        runner._thread.join(5)
+    assert not caplog.messages
+
+
+def test_an_outage_before_a_submission_begins_and_ends_in_the_log(
+    cluster: tuple[Head, RayJobs],
+    job: JobObject,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    observed = ObservedRunner(runner)
+    head.respond("GET /api/jobs/", 503, b"")
+    wait_until(lambda: runner._error)
+    head.broken.add(f"{job.id}-1")
+    handle = observed.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    with pytest.raises(RunnerUnavailableError, match="status 503"):
+        observed.state(handle)
+    assert observed.is_in_outage
+    head.show({"a": {"CPU": 4.0}})
+    wait_until(lambda: not runner._error)
+    assert isinstance(observed.state(handle), Waiting)
+    assert not observed.is_in_outage
+    assert "can be reached again" in caplog.messages[-1]
+
+
 def test_a_job_that_has_ended_is_not_stopped_again(cluster: tuple[Head, RayJobs]) -> None:
     head, runner = cluster
     head.respond("POST /api/jobs/old-1/stop", 500, b"RuntimeError: broken")
@@ -362,7 +411,24 @@ def test_a_cluster_that_cannot_be_reached_has_no_states_and_no_room(
     assert handle == f"{job.id}-1"
     runner._listed.clear()
     assert runner._listed.wait(10)  # after another attempt to reach the cluster
-    assert isinstance(runner.state(handle), Waiting)
+    with pytest.raises(RunnerUnavailableError, match="ConnectError"):
+        runner.state(handle)
+
+
+def test_an_error_of_the_service_itself_names_the_cluster(
+    runner: RayJobs, job: JobObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(runner, "_exchange", fail)
+    runner._listed.clear()
+    runner._wake.set()
+    assert runner._listed.wait(10)
+    pattern = "the Ray cluster at http://127.+ cannot be used: OSError: .*Too many open files"
+    wait_until(lambda: "OSError" in runner._error)
+    with pytest.raises(RunnerUnavailableError, match=pattern):
+        runner.room(job)
 
 
 def test_the_token_is_in_a_private_file_only(runner: RayJobs, job: JobObject) -> None:
