@@ -90,6 +90,9 @@ def ray_job(
         ([node("a", 1), node("b", 1)], [ray_job("1", "PENDING")], True),
         ([node("a", 1), node("b", 1)], [ray_job("1", "PENDING"), ray_job("2", "PENDING")], False),
         ([node("a", 1)], [ray_job("1", "SUCCEEDED", on="a")], True),
+        ([node("a", 1)], [ray_job("1", "RUNNING")], False),
+        ([node("a", 1)], [ray_job("1", "RUNNING", on="gone")], False),
+        ([node("a", 2)], [ray_job("1", "RUNNING", on="gone")], True),
     ],
 )
 def test_a_job_has_room_beside_what_others_reserve(
