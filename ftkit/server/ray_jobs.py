@@ -65,6 +65,9 @@ KEEP_SECONDS = 3600
 CALL_SECONDS = 5.0
 """Seconds of an exchange after which no call of a kind is begun, such as a submission."""
 
+MAX_ENDS = 10_000
+"""Number of ends of jobs that were not accepted. Older ones count as forgotten by Ray."""
+
 MAX_REFUSALS = 8
 """Number of failed submissions, in a minute or two, after which an attempt has ended."""
 
@@ -342,5 +345,7 @@ class RayJobs:
         """Store the end of a job that the cluster did not accept, or not for certain."""
         with self._lock:
             self._ends[id] = end
+            if len(self._ends) > MAX_ENDS:
+                del self._ends[next(iter(self._ends))]
             self._submissions.pop(id, None)
             self._stops.add(id)

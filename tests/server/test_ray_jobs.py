@@ -331,6 +331,17 @@ def test_an_outage_before_a_submission_begins_and_ends_in_the_log(
     assert "can be reached again" in caplog.messages[-1]
 
 
+def test_the_ends_of_rejected_jobs_take_bounded_memory(
+    runner: RayJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_jobs, "MAX_ENDS", 2)
+    see(runner, [])
+    for number in range(3):
+        runner._end(f"j-{number}", Ended("crashed", "Ray rejects the job"))
+    assert runner.state("j-0") == ray_jobs.FORGOTTEN
+    assert runner.state("j-1") == runner.state("j-2") == Ended("crashed", "Ray rejects the job")
+
+
 def test_a_job_that_has_ended_is_not_stopped_again(cluster: tuple[Head, RayJobs]) -> None:
     head, runner = cluster
     head.respond("POST /api/jobs/old-1/stop", 500, b"RuntimeError: broken")
