@@ -68,8 +68,8 @@ CALL_SECONDS = 5.0
 MAX_ENDS = 10_000
 """Number of ends of jobs that were not accepted. Older ones count as forgotten by Ray."""
 
-MAX_REFUSALS = 8
-"""Number of failed submissions, in a minute or two, after which an attempt has ended."""
+MAX_SUBMISSIONS = 8
+"""Maximum number of failed submissions of an attempt, which take a minute or two."""
 
 RUN_WORKER = ("python", "-P", "-m", "ftkit.server.worker", "train-remote")
 """Start of the command of a process. The cluster finds Python on the PATH of its nodes."""
@@ -121,7 +121,7 @@ class RayJobs:
         self._ends: dict[str, Ended] = {}  # of jobs that the cluster did not accept
         self._stops: set[str] = set()
         self._backoff = Backoff()  # by the call and its job; of the thread only
-        self._refusals: Counter[str] = Counter()  # of the thread only
+        self._failed_submissions: Counter[str] = Counter()  # by job; of the thread only
         self._wake, self._listed = threading.Event(), threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="ray-jobs", daemon=True)
@@ -335,11 +335,11 @@ class RayJobs:
         except RejectedJobError as error:
             self._end(id, Ended("crashed", str(error)))
         except FailedCallError as error:
-            self._refusals[id] += 1
-            if self._refusals[id] < MAX_REFUSALS:
+            self._failed_submissions[id] += 1
+            if self._failed_submissions[id] < MAX_SUBMISSIONS:
                 raise
             self._end(id, Ended("killed", f"Ray did not accept it: {error.reason}"))
-        del self._refusals[id]
+        del self._failed_submissions[id]
 
     def _end(self, id: str, end: Ended) -> None:
         """Store the end of a job that the cluster did not accept, or not for certain."""

@@ -25,7 +25,7 @@ from ftkit.server.objects import JobObject
 from ftkit.server.outages import ObservedRunner
 from ftkit.server.probe import MARK
 from ftkit.server.ray_client import Node, RayJob, Submission
-from ftkit.server.ray_jobs import MAX_REFUSALS, RayJobs, View
+from ftkit.server.ray_jobs import MAX_SUBMISSIONS, RayJobs, View
 from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import builtin_recipes
 from ftkit.server.runner import (
@@ -194,7 +194,7 @@ def test_a_job_whose_submission_fails_delays_no_other_call(
     assert runner.state(bad) == Ended(
         "killed", "Ray did not accept it: status 500: OSError: No space left on device"
     )
-    assert head.count("POST /api/jobs/", bad) == MAX_REFUSALS
+    assert head.count("POST /api/jobs/", bad) == MAX_SUBMISSIONS
     wait_until(lambda: head.count(f"POST /api/jobs/{bad}/stop"))  # it may run all the same
     texts = [text for text in caplog.messages if f"Cannot submit {bad}" in text]
     assert len(texts) == 1
