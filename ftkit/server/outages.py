@@ -39,7 +39,7 @@ class ObservedRunner:
         self._retry_time = 0.0
 
     @property
-    def is_unavailable(self) -> bool:
+    def is_paused(self) -> bool:
         """True while it is too early to call the runner again after it could not be reached."""
         return time.monotonic() < self._retry_time
 

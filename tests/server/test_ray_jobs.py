@@ -299,7 +299,7 @@ def test_a_slow_first_list_is_no_outage(
             for call in (lambda: observed.state("old-1"), lambda: observed.room(job)):
                 with pytest.raises(RunnerUnavailableError, match="has not shown its jobs and no"):
                     call()
-                assert observed.is_unavailable
+                assert observed.is_paused
                 assert not observed.is_in_outage
             assert runner._listed.wait(20)
             assert observed.room(job).is_free
