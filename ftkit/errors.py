@@ -19,6 +19,8 @@
     ├── StoppedError                 an archive run is ending (ftkit.archive.store)
     ├── RunnerError                  a cluster refuses a process (ftkit.server.runner)
     ├── RunnerUnavailableError       a cluster cannot be reached (ftkit.server.runner)
+    │   ├── FailedCallError          Ray answers a call with an error (ftkit.server.ray_client)
+    │   └── NotConnectedError        a cluster has not answered yet (ftkit.server.runner)
     ├── LostServiceError             a worker lost its service (ftkit.server.remote_reports)
     ├── RefusedReportError           the service refuses a report (ftkit.server.remote_reports)
     ├── RejectedJobError             a Ray cluster does not accept a job (ftkit.server.ray_client)

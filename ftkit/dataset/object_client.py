@@ -82,7 +82,7 @@ def request(
             raise object_error(location, error, action) from error
         if not isinstance(error, Exception):  # Ctrl-C
             raise
-        reason = f"the object storage sent nothing in {seconds} s"
+        reason = f"no answer of the object storage in {seconds} s"
         raise FileError(f"cannot {action} {location.url}: {reason}; try again later") from None
 
 

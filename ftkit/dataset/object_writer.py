@@ -114,7 +114,10 @@ class ObjectWriter(io.RawIOBase):
 
         Raises:
             FileError: The upload has failed. The store has no part of it.
+            ValueError: The upload was aborted.
         """
+        if self._is_aborted:
+            raise ValueError("the upload was aborted")
         self.flush()
         self._hand_over(None)
         self._thread.join()

@@ -41,6 +41,11 @@ class Backoff:
         failure = self._failures.get(key)
         return failure is not None and time.monotonic() < failure.retry_time
 
+    def retry_time(self, key: str) -> float:
+        """Return the end of the wait by the monotonic clock, or 0.0 without a failure."""
+        failure = self._failures.get(key)
+        return failure.retry_time if failure else 0.0
+
     def waiting(self) -> set[str]:
         """Return the keys for which it is too early to try again."""
         return {key for key in self._failures if self.is_waiting(key)}

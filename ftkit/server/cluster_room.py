@@ -43,13 +43,15 @@ def find_room(
     """
     if not any(_fits(needed, node.total) for node in nodes):
         return Room(False, _obstacle(needed, nodes))
-    running = [job for job in jobs if job.status == "RUNNING"]
-    free = [
-        _free(node, [_reserved(job) for job in running if job.driver_node_id == node.id])
-        for node in nodes
-    ]
-    pending = [_reserved(job) for job in jobs if job.status == "PENDING"]
-    for resources in (*unplaced, *pending):
+    placed: dict[str, list[Amounts]] = {node.id: [] for node in nodes}
+    pending = list(unplaced)
+    for job in jobs:
+        if job.status == "RUNNING":  # perhaps on a node that is not shown
+            placed.get(job.driver_node_id or "", pending).append(_reserved(job))
+        elif job.status == "PENDING":
+            pending.append(_reserved(job))
+    free = [_free(node, placed[node.id]) for node in nodes]
+    for resources in pending:
         _place(resources, free)
     if any(_fits(needed, amounts) for amounts in free):
         return Room(True)
@@ -76,7 +78,9 @@ def _fits(needed: Amounts, amounts: Amounts) -> bool:
 
 
 def _free(node: Node, reserved: Iterable[Amounts]) -> Amounts:
-    """Return the free resources of a node.
+    """Return the free resources of a node, or more: a job that waits in Ray does no harm.
+
+    What others use and the jobs of this service that are not reported yet cannot be told apart.
 
     Args:
         node: The node. What it reports as used is some seconds old.

@@ -45,7 +45,7 @@ from ftkit.server.recipes import restore_recipe
 from ftkit.server.reports import COMMANDS, STARTED, TRAINING, Command, JobEvent, JobStart
 from ftkit.server.results import results_csv
 
-FULL_DISK = "the disk of the service is nearly full"
+FULL_DISK_REASON = "the disk of the service is nearly full"
 """Reason why the events of a remote attempt are not accepted."""
 
 logger = logging.getLogger("ftkit.server")
@@ -156,7 +156,7 @@ class DatabaseReports:
             self._folder.disk.check_free()
         except FullDiskError as error:
             with self._writing(*TRAINING) as job:
-                text, key = f"The job waits: {FULL_DISK}", "full disk"
+                text, key = f"The job waits: {FULL_DISK_REASON}", "full disk"
                 is_new = add_event(self._database, job.id, job.tenant, text, "warn", key=key)
             if is_new:
                 logger.warning("The events of %s wait. %s", self._id, error)

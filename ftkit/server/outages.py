@@ -10,11 +10,10 @@ from typing import TypeVar
 from ftkit.server.objects import JobObject
 from ftkit.server.runner import (
     Attempt,
-    Ended,
+    NotConnectedError,
     Room,
     Runner,
     RunnerUnavailableError,
-    Running,
     RunState,
     Task,
 )
@@ -40,7 +39,7 @@ class ObservedRunner:
         self._retry_time = 0.0
 
     @property
-    def is_unavailable(self) -> bool:
+    def is_paused(self) -> bool:
         """True while it is too early to call the runner again after it could not be reached."""
         return time.monotonic() < self._retry_time
 
@@ -74,13 +73,13 @@ class ObservedRunner:
         try:
             result = call()
         except RunnerUnavailableError as error:
-            if self._start is None:
+            if self._start is None and not isinstance(error, NotConnectedError):
                 self._start = now
                 logger.warning("%s; trying again every %.0f seconds", error, OUTAGE_SECONDS)
             self._retry_time = time.monotonic() + OUTAGE_SECONDS
             raise
-        # Other results need no answer: a process that waits may not be submitted yet.
-        if self._start is not None and isinstance(result, Room | Running | Ended):
+        # Only these results show that the cluster answers: `start` and `stop` may not wait for it.
+        if self._start is not None and isinstance(result, Room | RunState):
             seconds = time.monotonic() - self._start
             logger.warning("The runner can be reached again, after %.0f seconds", seconds)
             self._start = None

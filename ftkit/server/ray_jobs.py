@@ -40,6 +40,7 @@ from ftkit.server.runner import (
     Attempt,
     Ended,
     EndKind,
+    NotConnectedError,
     Room,
     RunnerUnavailableError,
     Running,
@@ -61,8 +62,14 @@ FIRST_LIST_SECONDS = 4.0
 KEEP_SECONDS = 3600
 """Seconds after its end for which the cluster is left to show a job."""
 
-MAX_REFUSALS = 8
-"""Number of submissions, within about a minute, that may fail before an attempt has ended."""
+CALL_SECONDS = 5.0
+"""Seconds of an exchange after which no call of a kind is begun, such as a submission."""
+
+MAX_ENDS = 10_000
+"""Number of ends of jobs that were not accepted. Older ones count as forgotten by Ray."""
+
+MAX_SUBMISSIONS = 8
+"""Maximum number of failed submissions of an attempt, which take a minute or two."""
 
 RUN_WORKER = ("python", "-P", "-m", "ftkit.server.worker", "train-remote")
 """Start of the command of a process. The cluster finds Python on the PATH of its nodes."""
@@ -109,12 +116,12 @@ class RayJobs:
         self._metadata = service_metadata(folder.service_id())
         self._lock = threading.Lock()
         self._view: View | None = None
-        self._error = "it has not answered yet"
+        self._error = ""
         self._submissions: dict[str, Submission] = {}  # not listed by the cluster yet
         self._ends: dict[str, Ended] = {}  # of jobs that the cluster did not accept
         self._stops: set[str] = set()
         self._backoff = Backoff()  # by the call and its job; of the thread only
-        self._refusals: Counter[str] = Counter()  # of the thread only
+        self._failed_submissions: Counter[str] = Counter()  # by job; of the thread only
         self._wake, self._listed = threading.Event(), threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="ray-jobs", daemon=True)
@@ -167,17 +174,16 @@ class RayJobs:
         """Return the state of a process, as of the last list.
 
         Raises:
+            NotConnectedError: The first list of the jobs takes long.
             RunnerUnavailableError: The cluster does not answer.
         """
         self._listed.wait(FIRST_LIST_SECONDS)
         with self._lock:
             if handle in self._ends:
                 return self._ends[handle]
+            job = self._last_view().jobs.get(handle)
             if handle in self._submissions:
                 return Waiting()
-            if self._view is None or self._error:
-                raise RunnerUnavailableError(self._error)
-            job = self._view.jobs.get(handle)
         if job is None:
             return FORGOTTEN
         return self._explain(handle, job)
@@ -210,17 +216,25 @@ class RayJobs:
         """Return the room that the cluster has for a job, besides those that were started.
 
         Raises:
+            NotConnectedError: The first list of the nodes takes long.
             RunnerUnavailableError: The cluster does not answer.
         """
-        if not self._listed.wait(FIRST_LIST_SECONDS):
-            return Room(False)  # the first list takes longer, which need not be an outage
+        self._listed.wait(FIRST_LIST_SECONDS)
         with self._lock:
-            if self._view is None or self._error:
-                raise RunnerUnavailableError(self._error)
-            view = self._view
+            view = self._last_view()
             unplaced = [submission.resources for submission in self._submissions.values()]
         needed = reservation(restore_recipe(job.base, job.recipe))
         return find_room(needed, view.nodes, view.jobs.values(), unplaced)
+
+    def _last_view(self) -> View:
+        """Return the state of the cluster, as of the last list."""
+        if self._error:
+            raise RunnerUnavailableError(self._error)
+        if self._view is None:
+            raise NotConnectedError(
+                f"the Ray cluster at {self._settings.url} has not shown its jobs and nodes yet"
+            )
+        return self._view
 
     def close(self) -> None:
         """End the thread. The processes continue."""
@@ -239,7 +253,8 @@ class RayJobs:
             except RunnerUnavailableError as error:
                 problem = str(error)
             except Exception as error:  # for example a full disk, which may have room again later
-                problem = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"
+                problem = f"the Ray cluster at {self._settings.url} cannot be used: {reason}"
                 if self._backoff.record("", error):
                     logger.exception("The Ray cluster cannot be used")
             with self._lock:
@@ -262,9 +277,11 @@ class RayJobs:
         # Only now: a job that was submitted, but is not in the list, would seem forgotten.
         with self._lock:
             self._view, self._error = view, ""
+            self._listed.set()
             for id in submitted:
                 self._submissions.pop(id, None)
-            self._stops.difference_update(stopped)
+            # Ray may accept a job after its stop, so that of a waiting submission is repeated.
+            self._stops.difference_update(id for id in stopped if id not in self._submissions)
             self._stops.difference_update(id for id in stops if not self._may_run(id, view))
         oldest = (time.time() - KEEP_SECONDS) * 1000
         expired = [id for id, job in view.jobs.items() if job.end_time and job.end_time < oldest]
@@ -281,13 +298,19 @@ class RayJobs:
     ) -> list[str]:
         """Make a call for each job, unless it failed recently. Return the jobs of those done.
 
-        A failure of one call delays no other, unless the cluster did not answer at all.
+        A call that fails is repeated later, after those that have not failed. If the calls take
+        more than `CALL_SECONDS`, or the cluster does not answer at all, the next exchange has the
+        others.
         """
         done = []
-        for id in ids:
-            key = f"{action} {id}"
+        end = time.monotonic() + CALL_SECONDS
+        keys = {id: f"{action} {id}" for id in ids}
+        for id in sorted(keys, key=lambda job: self._backoff.retry_time(keys[job])):
+            key = keys[id]
             if self._backoff.is_waiting(key):
                 continue
+            if time.monotonic() >= end:
+                break
             try:
                 call(id)
             except RunnerUnavailableError as error:
@@ -312,15 +335,17 @@ class RayJobs:
         except RejectedJobError as error:
             self._end(id, Ended("crashed", str(error)))
         except FailedCallError as error:
-            self._refusals[id] += 1
-            if self._refusals[id] < MAX_REFUSALS:
+            self._failed_submissions[id] += 1
+            if self._failed_submissions[id] < MAX_SUBMISSIONS:
                 raise
             self._end(id, Ended("killed", f"Ray did not accept it: {error.reason}"))
-        del self._refusals[id]
+        del self._failed_submissions[id]
 
     def _end(self, id: str, end: Ended) -> None:
         """Store the end of a job that the cluster did not accept, or not for certain."""
         with self._lock:
             self._ends[id] = end
+            if len(self._ends) > MAX_ENDS:
+                del self._ends[next(iter(self._ends))]
             self._submissions.pop(id, None)
             self._stops.add(id)

@@ -39,20 +39,20 @@ from ftkit.server.runner import JOB_ID, JOB_TOKEN, JOB_URL
 MAX_WAITING = 1_000
 """Number of messages that may wait; training then waits, too."""
 
-ANSWER_BYTES = 64 << 20
-"""Maximum size of an answer: a job with its checkpoints."""
+RESPONSE_BYTES = 64 << 20
+"""Maximum size of a response: a job with its checkpoints."""
 
 STALE = 409
-"""Status of the answer to a stale attempt."""
+"""Status of the response to a stale attempt."""
 
 FULL = 507
-"""Status of the answer if the disk of the service is nearly full."""
+"""Status of the response if the disk of the service is nearly full."""
 
 BUSY = (408, 429)
 """Statuses of a service that is too busy to answer, apart from those from 500."""
 
-NO_ANSWER = (OSError, http.client.HTTPException, urllib.error.URLError)
-"""Exceptions of a request that got no complete answer."""
+NO_RESPONSE = (OSError, http.client.HTTPException, urllib.error.URLError)
+"""Exceptions of a request without a complete response."""
 
 
 class FullServiceError(OSError):
@@ -71,15 +71,15 @@ class Timing(Struct, frozen=True):
     """Durations in seconds.
 
     Attributes:
-        beat: Time between two beats; the answer to one may take twice as long.
-        lost: Time without any answer after which the service counts as lost.
-        answer: Time to wait for the answer to another message, since an adapter may be copied.
+        beat: Time between two beats; the response to one may take twice as long.
+        lost: Time without any response after which the service counts as lost.
+        response: Time to wait for the response to another message, since an adapter may be copied.
         backoff: Maximum time before a message is repeated.
     """
 
     beat: float = 2.0
     lost: float = 30.0
-    answer: float = 60.0
+    response: float = 60.0
     backoff: float = 3.0
 
 
@@ -88,14 +88,14 @@ TIMING = Timing()
 
 
 class Pending(Struct):
-    """Message that waits to be sent, or for its answer."""
+    """Message that waits to be sent, or for its response."""
 
     path: str
     body: Struct
-    answer: bytes | None = None
+    response: bytes | None = None
 
 
-def batch(waiting: Iterable[Pending]) -> tuple[list[Pending], Struct]:
+def next_batch(waiting: Iterable[Pending]) -> tuple[list[Pending], Struct]:
     """Return the waiting messages that are to be sent first, together, and the body to send.
 
     Events are sent together as long as the service accepts their size.
@@ -103,7 +103,7 @@ def batch(waiting: Iterable[Pending]) -> tuple[list[Pending], Struct]:
     Args:
         waiting: At least one message.
     """
-    pendings: list[Pending] = []
+    messages: list[Pending] = []
     events: list[JobEvent] = []
     size = 0
     for pending in waiting:
@@ -111,13 +111,13 @@ def batch(waiting: Iterable[Pending]) -> tuple[list[Pending], Struct]:
         if not isinstance(body, EventsMessage) or body.hyperparameters:
             break
         size += sum(len(msgspec.json.encode(event)) + 1 for event in body.events)
-        if pendings and (size > BATCH_BYTES or len(events) + len(body.events) > BATCH_EVENTS):
+        if messages and (size > BATCH_BYTES or len(events) + len(body.events) > BATCH_EVENTS):
             break
-        pendings.append(pending)
+        messages.append(pending)
         events += body.events
-    if not pendings:
+    if not messages:
         return [pending], pending.body
-    return pendings, EventsMessage(events)
+    return messages, EventsMessage(events)
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -152,10 +152,10 @@ class HttpReports:
         # The service is inside the network, so no proxy may see the token.
         handlers = (urllib.request.ProxyHandler({}), NoRedirects())
         self._opener = urllib.request.build_opener(*handlers)
-        self._last_answer = time.monotonic()
+        self._last_response = time.monotonic()
         self._lost = threading.Event()
         self._refusal: RefusedReportError | None = None
-        self._is_pausing = self._is_held_up = False
+        self._is_pausing = self._is_disk_full = False
         self._waiting: deque[Pending] = deque()
         self._changed = threading.Condition()
         self._sender: threading.Thread | None = None
@@ -168,9 +168,9 @@ class HttpReports:
     def begin(self) -> JobStart:
         """Report that training starts, and return the job."""
         data = self._send("spec", EmptyMessage(), wait=True)
-        answer = msgspec.json.decode(data, type=StartResponse)
-        job = JobObject.from_documents("", "", answer.job, answer.internal)
-        return JobStart(job, answer.reported_step, answer.published_steps, is_remote=True)
+        start = msgspec.json.decode(data, type=StartResponse)
+        job = JobObject.from_documents("", "", start.job, start.internal)
+        return JobStart(job, start.reported_step, start.published_steps, is_remote=True)
 
     def beat(self) -> Command:
         """Report that the process runs, and return what it is to do.
@@ -181,8 +181,8 @@ class HttpReports:
             return "pause"
         try:
             data = self._request("beat", EmptyMessage(), 2 * self._timing.beat)
-        except NO_ANSWER:
-            if time.monotonic() - self._last_answer < self._timing.lost:
+        except NO_RESPONSE:
+            if time.monotonic() - self._last_response < self._timing.lost:
                 return "continue"
             self._lose()
             return "pause"
@@ -220,10 +220,10 @@ class HttpReports:
         self._send("done", DoneMessage(steps, tokens), wait=True)
 
     def _send(self, path: str, body: Struct, wait: bool = False) -> bytes:
-        """Queue a message, and return its answer if the caller waits for it.
+        """Queue a message, and return its response if the caller waits for it.
 
         Raises:
-            LostServiceError: The caller waits for an answer, and the service is lost, or accepts
+            LostServiceError: The caller waits for a response, and the service is lost, or accepts
                 no events while the process is to be paused.
             RefusedReportError: The service refuses this message, or has refused an earlier one.
         """
@@ -232,27 +232,32 @@ class HttpReports:
             if self._sender is None:
                 self._sender = threading.Thread(target=self._send_all, name="reports", daemon=True)
                 self._sender.start()
-            self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING or self._gives_up)
-            if not self._is_over:
+            self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING or self._stops_waiting)
+            if not self._is_closed:
                 self._waiting.append(pending)
                 self._changed.notify_all()
             if wait:
-                self._changed.wait_for(lambda: pending.answer is not None or self._gives_up)
+                self._changed.wait_for(lambda: pending.response is not None or self._stops_waiting)
         if self._refusal:
             raise self._refusal
-        if wait and pending.answer is None:
-            raise LostServiceError("the service cannot be reached, or its disk is full")
-        return pending.answer or b""
+        if wait and pending.response is None:
+            is_full = self._is_disk_full and not self.is_lost
+            raise LostServiceError(
+                "the disk of the service is nearly full"
+                if is_full
+                else "the service cannot be reached"
+            )
+        return pending.response or b""
 
     @property
-    def _is_over(self) -> bool:
+    def _is_closed(self) -> bool:
         """True once no message will be answered any more."""
         return self.is_lost or self._refusal is not None
 
     @property
-    def _gives_up(self) -> bool:
-        """True if no caller is to wait for an answer: a full disk must not delay a pause."""
-        return self._is_over or (self._is_pausing and self._is_held_up)
+    def _stops_waiting(self) -> bool:
+        """True if no caller is to wait for a response: a full disk must not delay a pause."""
+        return self._is_closed or (self._is_pausing and self._is_disk_full)
 
     def _lose(self) -> None:
         with self._changed:
@@ -264,15 +269,15 @@ class HttpReports:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                pendings, body = batch(self._waiting)
-            answer = self._repeat(pendings[0].path, body)
-            if answer is None:
+                messages, body = next_batch(self._waiting)
+            response = self._repeat(messages[0].path, body)
+            if response is None:
                 return
             with self._changed:
-                for pending in pendings:
-                    pending.answer = answer
+                for pending in messages:
+                    pending.response = response
                     self._waiting.popleft()
-                self._is_held_up = False
+                self._is_disk_full = False
                 self._changed.notify_all()
 
     def _repeat(self, path: str, body: Struct) -> bytes | None:
@@ -280,24 +285,24 @@ class HttpReports:
         delay = self._timing.backoff / 16
         while not self.is_lost:
             try:
-                return self._request(path, body, self._timing.answer)
+                return self._request(path, body, self._timing.response)
             except RefusedReportError as error:
                 with self._changed:
                     self._refusal = error
                     self._changed.notify_all()
                 return None
-            except NO_ANSWER as error:
-                if time.monotonic() - self._last_answer > self._timing.lost:
+            except NO_RESPONSE as error:
+                if time.monotonic() - self._last_response > self._timing.lost:
                     self._lose()
                 with self._changed:
-                    self._is_held_up = isinstance(error, FullServiceError)
+                    self._is_disk_full = isinstance(error, FullServiceError)
                     self._changed.notify_all()
             time.sleep(delay)
             delay = min(2 * delay, self._timing.backoff)
         return None
 
     def _request(self, path: str, body: Struct, timeout: float) -> bytes:
-        """Return the answer to a request.
+        """Return the response to a request.
 
         Raises:
             RefusedReportError: It is an error.
@@ -309,25 +314,25 @@ class HttpReports:
         )
         try:
             with self._opener.open(request, timeout=timeout) as response:
-                data: bytes = response.read(ANSWER_BYTES)
+                data: bytes = response.read(RESPONSE_BYTES)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == FULL:
                     raise FullServiceError("the disk of the service is nearly full") from error
                 if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code in BUSY:
                     raise OSError(f"HTTP status {error.code}") from error
-                self._last_answer = time.monotonic()
+                self._last_response = time.monotonic()
                 if error.code == STALE:
                     self._end(STALE_EXIT_CODE)
                 raise _refusal(error) from error
-        self._last_answer = time.monotonic()
+        self._last_response = time.monotonic()
         return data
 
 
 def _refusal(error: urllib.error.HTTPError) -> RefusedReportError:
     try:
-        reason = msgspec.json.decode(error.read(ANSWER_BYTES))["error"]["message"]
-    except (*NO_ANSWER, ValueError, LookupError, TypeError):
+        reason = msgspec.json.decode(error.read(RESPONSE_BYTES))["error"]["message"]
+    except (*NO_RESPONSE, ValueError, LookupError, TypeError):
         reason = "no reason given"
     return RefusedReportError(f"the service refused a report with status {error.code}: {reason}")
 

@@ -14,7 +14,7 @@ BODY_BYTES = 1 << 20
 """Maximum size of a request."""
 
 BATCH_BYTES = BODY_BYTES // 2
-"""Maximum size of the events of a request, unless it has one event: those are far smaller."""
+"""Maximum size of the events of a request. A single event is always sent."""
 
 BATCH_EVENTS = 100
 """Maximum number of events of a request."""
@@ -57,7 +57,14 @@ class BeatResponse(Struct, frozen=True):
 
 
 class StartResponse(Struct, frozen=True):
-    """Response to `spec`: the public and internal fields of the job, and see `JobStart`."""
+    """Response to `spec`: the job, and what `JobStart` has.
+
+    Attributes:
+        job: Public fields of the job.
+        internal: Internal fields of the job.
+        reported_step: Last step whose metrics were reported.
+        published_steps: Steps whose adapters are models.
+    """
 
     job: dict[str, Any]
     internal: dict[str, Any]

@@ -31,6 +31,10 @@ class RunnerUnavailableError(FtkitError):
     """The runner cannot be reached. A call may have had its effect all the same."""
 
 
+class NotConnectedError(RunnerUnavailableError):
+    """The runner has just been started and knows nothing of the cluster yet: no outage."""
+
+
 class Attempt(Struct, frozen=True):
     """One start of a job's process.
 
@@ -112,7 +116,7 @@ class Runner(Protocol):
 
     Any method but `close` may raise `RunnerUnavailableError`. The supervisor then waits and asks
     for the state, by which it finds out whether a call had its effect. It logs the beginning and
-    the end of such an outage (`outages.py`).
+    the end of such an outage (`outages.py`), but waits without a word for `NotConnectedError`.
     """
 
     def start(self, task: Task, job: JobObject, attempt: Attempt) -> str:

@@ -46,11 +46,11 @@ class Blocked(Struct, frozen=True):
     """Reason why no process is started although the limits allow it.
 
     Attributes:
-        id: Id of the job that is next, if only that one has no room, or "".
-        reason: Why it has no room, or why no job has.
+        job: Id of the next job in the queue if only that job has no room, or None.
+        reason: Reason why that job, or any job, has no room.
     """
 
-    id: str
+    job: str | None
     reason: str
 
 
@@ -136,8 +136,8 @@ def explain_wait(
         return _count_running(total, capacity.total, "all keys")
     if blocked is None:
         return ""
-    is_own = blocked.id in ("", job.id)
-    return blocked.reason if is_own else "the job whose turn it is has no room yet"
+    is_own = blocked.job in (None, job.id)
+    return blocked.reason if is_own else "the next job in the queue has no room yet"
 
 
 def explain_position(before: int) -> str:

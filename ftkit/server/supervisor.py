@@ -70,7 +70,7 @@ VALIDATION_BYTES_PER_SECOND = 200_000
 
 logger = logging.getLogger("ftkit.server")
 
-OUTAGE = Blocked("", "the cluster cannot be reached")
+OUTAGE = Blocked(None, "the cluster cannot be reached")
 """Reason to wait for all jobs during an outage of the runner of training processes."""
 
 STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
@@ -165,7 +165,7 @@ class Supervisor(threading.Thread):
 
     def _is_alive(self, handle: str) -> bool:
         """Return False if a process has ended for certain."""
-        if not self._training_runner.is_unavailable:
+        if not self._training_runner.is_paused:
             with suppress(RunnerUnavailableError):
                 return not isinstance(self._training_runner.state(handle), Ended)
         return True
@@ -173,10 +173,10 @@ class Supervisor(threading.Thread):
     def _poll(self) -> None:
         self._recover()
         for id, running in list(self._processes.items()):
-            if running.task == "check" or not self._training_runner.is_unavailable:
+            if running.task == "check" or not self._training_runner.is_paused:
                 self._try(id, partial(self._observe, id, running), id, running.tenant)
         for task in STARTS_FROM:
-            if task == "check" or not self._training_runner.is_unavailable:
+            if task == "check" or not self._training_runner.is_paused:
                 self._try(f"the queue to {task}", partial(self._start_processes, task))
         self._try("the waiting jobs", self._explain_waits)
         self._try("what has expired", self._remove_expired)
@@ -246,7 +246,7 @@ class Supervisor(threading.Thread):
             if job is None:
                 break
             self._try(job.id, partial(self._start, task, job), job.id, job.tenant)
-            if task == "train" and self._training_runner.is_unavailable:
+            if task == "train" and self._training_runner.is_paused:
                 break
 
     def _explain_waits(self) -> None:
@@ -328,9 +328,7 @@ class Supervisor(threading.Thread):
             limit = self._validation_seconds(job)
             handle = self._runners[task].start(task, job, Attempt(job.id, 0))
             return JobProcess(task, job.tenant, handle, time.monotonic(), limit)
-        attempt = (
-            None if self._training_runner.is_unavailable else new_attempt(self._database, job.id)
-        )
+        attempt = None if self._training_runner.is_paused else new_attempt(self._database, job.id)
         if attempt is None:
             return None
         try:

@@ -258,7 +258,7 @@ def test_a_listing_of_empty_pages_ends_the_command(
     monkeypatch.setattr("ftkit.dataset.object_store.LIST_SECONDS", 1)
     proxy.always = Fault(status=200, body=page([]), path="list-type=2")
     assert message(lambda: list_objects(f"s3://{BUCKET}/*")) == (
-        "cannot list s3://bucket/: the object storage sent nothing in 1 s; try again later"
+        "cannot list s3://bucket/: no answer of the object storage in 1 s; try again later"
     )
     last = page(["end"]).replace(b"true", b"false")
     proxy.always = Fault(status=200, body=last)  # so that the thread that lists ends

@@ -90,6 +90,15 @@ def test_nothing_can_be_written_after_the_completion(storage: Storage) -> None:
     assert storage.get(KEY) == b"all"
 
 
+def test_an_aborted_upload_cannot_be_completed(storage: Storage) -> None:
+    with open_upload(URL) as writer:
+        writer.write(b"part")
+        writer.abort()
+        with pytest.raises(ValueError, match="the upload was aborted"):
+            writer.complete()
+    assert (storage.keys(), storage.uploads()) == ([], [])
+
+
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize(
     ("kind", "size"),

@@ -47,8 +47,8 @@ from ftkit.server.remote_reports import (
     Pending,
     RefusedReportError,
     Timing,
-    batch,
     connect_reports,
+    next_batch,
 )
 from ftkit.server.report_messages import BATCH_BYTES, BODY_BYTES, EventsMessage, StateMessage
 from ftkit.server.reports import JobEvent, ReportedError
@@ -463,7 +463,7 @@ def test_a_full_disk_of_the_service_is_an_event_and_delays_no_pause(tmp_path: Pa
             commit.result(1)  # it waits behind the event
         store.change(JobObject, id, lambda job: setattr(job, "status", "pausing"))
         assert reports.beat() == "pause"
-        with pytest.raises(LostServiceError):
+        with pytest.raises(LostServiceError, match="the disk of the service is nearly full"):
             commit.result(10)
         messages = [event.message for event in store.children(EventObject, id)]
         log = server.log()
@@ -516,7 +516,7 @@ def test_a_batch_of_events_is_never_larger_than_the_service_accepts(events: list
     waiting = [Pending("events", EventsMessage([event])) for event in events]
     batches = []
     while waiting:
-        pendings, body = batch(waiting)
+        pendings, body = next_batch(waiting)
         assert len(msgspec.json.encode(body)) <= BODY_BYTES
         assert isinstance(body, EventsMessage)
         batches += body.events
@@ -542,14 +542,14 @@ def test_only_events_are_sent_together() -> None:
     waiting = [Pending("events", body) for body in bodies]
     sizes = []
     while waiting:
-        pendings, _ = batch(waiting)
+        pendings, _ = next_batch(waiting)
         sizes.append(len(pendings))
         waiting = waiting[len(pendings) :]
     assert sizes == [1, 2, 1]
 
 
 def test_a_service_that_cannot_be_reached_is_lost_after_a_while() -> None:
-    timing = Timing(beat=0.1, lost=0.3, answer=0.2, backoff=0.05)
+    timing = Timing(beat=0.1, lost=0.3, response=0.2, backoff=0.05)
     reports = HttpReports("http://127.0.0.1:9", "ftjob-x", "t", timing)
     assert reports.beat() == "continue"
     deadline = time.monotonic() + 10

@@ -179,8 +179,8 @@ def test_a_job_without_room_says_why_and_the_others_that_they_wait_for_it(store:
     for _ in range(2):
         explain_now(queue, {}, blocked=Blocked(ids[0], "no node has 4 GPU free"))
     assert waits(store, ids[0]) == ["The job waits: no node has 4 GPU free"]
-    assert waits(store, ids[1]) == ["The job waits: the job whose turn it is has no room yet"]
-    explain_now(queue, {}, blocked=Blocked("", "the cluster cannot be reached"))
+    assert waits(store, ids[1]) == ["The job waits: the next job in the queue has no room yet"]
+    explain_now(queue, {}, blocked=Blocked(None, "the cluster cannot be reached"))
     assert [waits(store, id)[1:] for id in ids] == [
         ["The job waits: the cluster cannot be reached"]
     ] * 2

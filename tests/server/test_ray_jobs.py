@@ -10,20 +10,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftkit.server import backoff
+from ftkit.server import backoff, ray_jobs
 from ftkit.server.cluster_check import _node_error, responding
 from ftkit.server.cluster_room import reservation
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
+from ftkit.server.outages import ObservedRunner
 from ftkit.server.probe import MARK
 from ftkit.server.ray_client import Node, RayJob, Submission
-from ftkit.server.ray_jobs import MAX_REFUSALS, RayJobs, View
+from ftkit.server.ray_jobs import MAX_SUBMISSIONS, RayJobs, View
 from ftkit.server.ray_settings import RaySettings
 from ftkit.server.recipes import builtin_recipes
 from ftkit.server.runner import (
@@ -88,6 +90,9 @@ def ray_job(
         ([node("a", 1), node("b", 1)], [ray_job("1", "PENDING")], True),
         ([node("a", 1), node("b", 1)], [ray_job("1", "PENDING"), ray_job("2", "PENDING")], False),
         ([node("a", 1)], [ray_job("1", "SUCCEEDED", on="a")], True),
+        ([node("a", 1)], [ray_job("1", "RUNNING")], False),
+        ([node("a", 1)], [ray_job("1", "RUNNING", on="gone")], False),
+        ([node("a", 2)], [ray_job("1", "RUNNING", on="gone")], True),
     ],
 )
 def test_a_job_has_room_beside_what_others_reserve(
@@ -189,7 +194,7 @@ def test_a_job_whose_submission_fails_delays_no_other_call(
     assert runner.state(bad) == Ended(
         "killed", "Ray did not accept it: status 500: OSError: No space left on device"
     )
-    assert head.count("POST /api/jobs/", bad) == MAX_REFUSALS
+    assert head.count("POST /api/jobs/", bad) == MAX_SUBMISSIONS
     wait_until(lambda: head.count(f"POST /api/jobs/{bad}/stop"))  # it may run all the same
     texts = [text for text in caplog.messages if f"Cannot submit {bad}" in text]
     assert len(texts) == 1
@@ -223,6 +228,118 @@ def test_a_job_that_cannot_be_stopped_or_deleted_delays_no_other_call(
     wait_until(lambda: head.count("POST /api/jobs/", handle))
     assert isinstance(runner.state("old-1"), Running if stopped else Ended)
     assert runner.room(job).is_free
+
+
+def test_a_job_that_is_stopped_while_its_submission_fails_is_stopped_after_it(
+    cluster: tuple[Head, RayJobs], job: JobObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    head.broken.add(f"{job.id}-1")
+    handle = runner.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    wait_until(lambda: head.count("POST /api/jobs/", handle))
+    runner.stop(handle)
+    stop = f"POST /api/jobs/{handle}/stop"
+    wait_until(lambda: head.count(stop))  # Ray answers with 404
+    head.show({"a": {"CPU": 4.0}}, listed(runner, handle, "RUNNING"))
+    head.broken.clear()
+    wait_until(lambda: handle not in runner._submissions)
+    names = [name for name, _ in list(head.requests)]
+    accepted = len(names) - names[::-1].index("POST /api/jobs/")
+    wait_until(lambda: stop in [name for name, _ in head.requests[accepted:]])
+
+
+def test_slow_calls_leave_time_for_the_list(
+    cluster: tuple[Head, RayJobs], job: JobObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(ray_jobs, "CALL_SECONDS", 0.1)
+    head.delays["POST /api/jobs/"] = 0.2
+    for number in range(1, 6):
+        runner.start("train", job, Attempt(job.id, number, f"ftattempt-{number}"))
+    wait_until(lambda: not runner._submissions)
+    names = [name for name, _ in list(head.requests) if name.endswith("/api/jobs/")]
+    assert names.count("POST /api/jobs/") == 5
+    assert "POST" not in "".join(
+        second for first, second in pairwise(names) if first == "POST /api/jobs/"
+    )
+
+
+def test_slow_failing_calls_do_not_prevent_those_after_them(
+    cluster: tuple[Head, RayJobs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(ray_jobs, "CALL_SECONDS", 0.1)
+    monkeypatch.setattr(backoff, "MAX_SECONDS", 0.01)
+    for name in ("old-1", "old-2"):
+        head.respond(f"DELETE /api/jobs/{name}", 500, b"RuntimeError: broken")
+        head.delays[f"DELETE /api/jobs/{name}"] = 0.2
+    jobs = [listed(runner, f"old-{number}", "SUCCEEDED") for number in range(1, 5)]
+    head.show({"a": {"CPU": 4.0}}, *({**job, "end_time": 1} for job in jobs))
+    wait_until(lambda: head.count("DELETE /api/jobs/old-2") > 3)
+    assert head.count("DELETE /api/jobs/old-1") > 2
+    assert head.count("DELETE /api/jobs/old-4")
+
+
+def test_a_slow_first_list_is_no_outage(
+    tmp_path: Path,
+    job: JobObject,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ray_jobs, "FIRST_LIST_SECONDS", 0.05)
+    with running_head() as head:
+        head.show({"a": {"CPU": 4.0}})
+        head.delays["GET /api/jobs/"] = 1.0
+        settings = RaySettings(head.url, "http://service")
+        with closing(RayJobs(Folder(tmp_path / "data"), settings)) as runner:
+            observed = ObservedRunner(runner)
+            for call in (lambda: observed.state("old-1"), lambda: observed.room(job)):
+                with pytest.raises(RunnerUnavailableError, match="has not shown its jobs and no"):
+                    call()
+                assert observed.is_paused
+                assert not observed.is_in_outage
+            assert runner._listed.wait(20)
+            assert observed.room(job).is_free
+            assert isinstance(observed.state("old-1"), Ended)
+        runner._thread.join(5)
+    assert not caplog.messages
+
+
+def test_an_outage_before_a_submission_begins_and_ends_in_the_log(
+    cluster: tuple[Head, RayJobs],
+    job: JobObject,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    head, runner = cluster
+    monkeypatch.setattr(ray_jobs, "POLL_SECONDS", 0.05)
+    observed = ObservedRunner(runner)
+    head.respond("GET /api/jobs/", 503, b"")
+    wait_until(lambda: runner._error)
+    head.broken.add(f"{job.id}-1")
+    handle = observed.start("train", job, Attempt(job.id, 1, "ftattempt-1"))
+    with pytest.raises(RunnerUnavailableError, match="status 503"):
+        observed.state(handle)
+    assert observed.is_in_outage
+    head.show({"a": {"CPU": 4.0}})
+    wait_until(lambda: not runner._error)
+    assert isinstance(observed.state(handle), Waiting)
+    assert not observed.is_in_outage
+    assert "can be reached again" in caplog.messages[-1]
+
+
+def test_the_ends_of_rejected_jobs_take_bounded_memory(
+    runner: RayJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_jobs, "MAX_ENDS", 2)
+    see(runner, [])
+    for number in range(3):
+        runner._end(f"j-{number}", Ended("crashed", "Ray rejects the job"))
+    assert runner.state("j-0") == ray_jobs.FORGOTTEN
+    assert runner.state("j-1") == runner.state("j-2") == Ended("crashed", "Ray rejects the job")
 
 
 def test_a_job_that_has_ended_is_not_stopped_again(cluster: tuple[Head, RayJobs]) -> None:
@@ -308,7 +425,24 @@ def test_a_cluster_that_cannot_be_reached_has_no_states_and_no_room(
     assert handle == f"{job.id}-1"
     runner._listed.clear()
     assert runner._listed.wait(10)  # after another attempt to reach the cluster
-    assert isinstance(runner.state(handle), Waiting)
+    with pytest.raises(RunnerUnavailableError, match="ConnectError"):
+        runner.state(handle)
+
+
+def test_an_error_of_the_service_itself_names_the_cluster(
+    runner: RayJobs, job: JobObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(runner, "_exchange", fail)
+    runner._listed.clear()
+    runner._wake.set()
+    assert runner._listed.wait(10)
+    pattern = "the Ray cluster at http://127.+ cannot be used: OSError: .*Too many open files"
+    wait_until(lambda: "OSError" in runner._error)
+    with pytest.raises(RunnerUnavailableError, match=pattern):
+        runner.room(job)
 
 
 def test_the_token_is_in_a_private_file_only(runner: RayJobs, job: JobObject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,8 @@ from typing import Any
 class Head:
     """Head of a cluster that gives fixed responses, by method and path.
 
-    `broken` has the ids of jobs whose submissions get status 500.
+    `broken` has the ids of jobs whose submissions get status 500, `delays` the seconds before a
+    response, by method and path.
     """
 
     url = ""
@@ -21,6 +23,7 @@ class Head:
     def __init__(self) -> None:
         self.responses: dict[str, tuple[int, bytes]] = {}
         self.broken: set[str] = set()
+        self.delays: dict[str, float] = {}
         self.location = ""
         self.requests: list[tuple[str, Any]] = []
         self.headers: dict[str, str] = {}
@@ -65,6 +68,7 @@ def running_head() -> Iterator[Head]:
             request, body = f"{self.command} {self.path}", json.loads(data) if data else None
             head.requests.append((request, body))
             head.headers = {name.lower(): value for name, value in self.headers.items()}
+            time.sleep(head.delays.get(request, 0.0))
             status, data = head.response(request, body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))

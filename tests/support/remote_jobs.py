@@ -28,7 +28,7 @@ from support.report_proxy import ReportProxy
 STEPS = 12
 """Number of training steps of a job."""
 
-TIMING = {"beat": 0.1, "lost": 30.0, "answer": 2.0, "backoff": 0.1}
+TIMING = {"beat": 0.1, "lost": 30.0, "response": 2.0, "backoff": 0.1}
 """Durations of the workers in seconds."""
 
 
