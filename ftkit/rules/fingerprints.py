@@ -7,6 +7,7 @@ of this process; the functions below it compare numpy records, of a whole file o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -33,6 +34,10 @@ COLUMNS = [name for name, _ in FINGERPRINT]
 
 FINGERPRINT_BYTES = 8 * len(COLUMNS)
 """Bytes of the fingerprint of an example."""
+
+
+BLOCK = 1 << 16
+"""Number of pairs that are converted at a time, since Python's numbers take four times as much."""
 
 
 class SharedPrompts(Struct, frozen=True):
@@ -243,7 +248,17 @@ def find_overlap(records: Records, others: Records) -> Pairs:
 
 def line_pairs(pairs: Pairs) -> Iterator[tuple[int, int]]:
     """Yield the rows of pairs."""
-    return zip(pairs[:, 0].tolist(), pairs[:, 1].tolist(), strict=True)
+    for start in range(0, len(pairs), BLOCK):
+        yield from map(tuple, pairs[start : start + BLOCK].tolist())
+
+
+def pairs_in_file_order(pairs: Pairs) -> Iterator[tuple[int, int]]:
+    """Return the rows of pairs by their first line, which no two have in common."""
+    import numpy as np
+
+    order = np.argsort(pairs[:, 0])
+    blocks = (order[start : start + BLOCK] for start in range(0, len(order), BLOCK))
+    return chain.from_iterable(line_pairs(pairs[block]) for block in blocks)
 
 
 def _pairs(one: Records, indices: Any, two: Records, other_indices: Any) -> Pairs:

@@ -22,7 +22,7 @@ from ftkit.rules.fingerprints import (
     Conflicts,
     LinePairs,
     SharedPrompts,
-    line_pairs,
+    pairs_in_file_order,
 )
 from ftkit.validation.partitions import (
     ConflictCounts,
@@ -200,5 +200,4 @@ def _in_file_order(results: Iterable[bytes]) -> LinePairs:
     """Return the pairs of lines of all partitions, by the first line."""
     import numpy as np
 
-    pairs = np.frombuffer(b"".join(results), "<u8").reshape(-1, 2)
-    return line_pairs(pairs[np.argsort(pairs[:, 0], kind="stable")])
+    return pairs_in_file_order(np.frombuffer(b"".join(results), "<u8").reshape(-1, 2))

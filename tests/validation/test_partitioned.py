@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -134,3 +136,36 @@ def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
         expected = reports(Path(folder), files, Engine(map))
         assert reports(Path(folder), files, Engine(nodes.map, nodes.fingerprints)) == expected
     assert nodes.outputs == {}
+
+
+class CopiesOnNodes:
+    """Nodes that find copies of `count` examples, in random order."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
+        import numpy as np
+
+        lines = np.random.default_rng(1).permutation(self._count).astype("<u8")
+        for step, numbers in zip(steps, np.array_split(lines, 50), strict=False):
+            is_result = not step.outputs
+            yield 1, np.column_stack((numbers, numbers)).tobytes() if is_result else b""
+
+    def release(self, tasks: Iterable[int]) -> None:
+        pass
+
+
+def test_the_lines_of_many_duplicates_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 20)
+    count = 500_000
+    fingerprints = PartitionedFingerprints(STORED.pack(0, 0, 50), CopiesOnNodes(count))
+    tracemalloc.start()
+    try:
+        lines = iter(fingerprints.copies())
+        assert [next(lines), next(lines)] == [(0, 0), (1, 1)]
+        assert sum(1 for _ in lines) == count - 2
+        assert tracemalloc.get_traced_memory()[1] < 48 * count
+    finally:
+        tracemalloc.stop()
