@@ -95,7 +95,8 @@ class PartitionedFingerprints:
         self._nodes = nodes
         size = FINGERPRINT_BYTES * sum(examples for _, _, examples in self._stored)
         self._count = min(size // PARTITION_BYTES + 1, MAX_PARTITIONS)
-        self._partitioned: dict[int, list[int]] = {}
+        self._partition_tasks: dict[int, list[int]] = {}
+        self._answer_counts: dict[bool, int] = {}
 
     def copies(self) -> LinePairs:
         """Return the line of each copy, and that of the first example equal to it."""
@@ -118,16 +119,24 @@ class PartitionedFingerprints:
         steps = [
             Step(FindOverlap(len(others)), [*others, *own])
             for others, own in zip(
-                other._partitions(self._count), self._partitions(self._count), strict=True
+                other._inputs(self._count), self._inputs(self._count), strict=True
             )
         ]
-        return _in_file_order(result for _, result in self._nodes.run(steps))
+        pairs = _in_file_order(result for _, result in self._nodes.run(steps))
+        if other._count != self._count:  # other files may have yet another number of partitions
+            other._release_partitions(self._count)
+        return pairs
 
     def distinct_answers(self, only_conflicts: bool = False) -> int:
         """Return the number of different answers, to all prompts or to those with several."""
+        if only_conflicts not in self._answer_counts:
+            self._answer_counts[only_conflicts] = self._count_answers(only_conflicts)
+        return self._answer_counts[only_conflicts]
+
+    def _count_answers(self, only_conflicts: bool) -> int:
         count = self._count
         partition = PartitionByAnswer(count, only_conflicts)
-        steps = [Step(partition, inputs, count) for inputs in self._partitions(count)]
+        steps = [Step(partition, inputs, count) for inputs in self._inputs(count)]
         tasks = [task for task, _ in self._nodes.run(steps)]
         steps = [Step(CountAnswers(), inputs) for inputs in _transposed(tasks, count)]
         results = [result for _, result in self._nodes.run(steps)]
@@ -136,18 +145,22 @@ class PartitionedFingerprints:
 
     def close(self) -> None:
         """Release the fingerprints on the nodes."""
-        scans = [task for _, task, _ in self._stored]
-        self._nodes.release([*scans, *(task for row in self._partitioned.values() for task in row)])
-        self._stored, self._partitioned = [], {}
+        for count in list(self._partition_tasks):
+            self._release_partitions(count)
+        self._nodes.release([task for _, task, _ in self._stored])
+        self._stored = []
+
+    def _release_partitions(self, count: int) -> None:
+        self._nodes.release(self._partition_tasks.pop(count, ()))
 
     def _ask(self, operation: Operation) -> Iterator[bytes]:
         """Yield the result of an operation on each partition."""
-        steps = [Step(operation, inputs) for inputs in self._partitions(self._count)]
+        steps = [Step(operation, inputs) for inputs in self._inputs(self._count)]
         return (result for _, result in self._nodes.run(steps))
 
-    def _partitions(self, count: int) -> list[list[Output]]:
+    def _inputs(self, count: int) -> list[list[Output]]:
         """Return the outputs that make up each partition, in file order."""
-        if count not in self._partitioned:
+        if count not in self._partition_tasks:
             steps = (
                 Step(
                     PartitionByPrompt(tuple(offset for offset, _, _ in group), count),
@@ -156,8 +169,8 @@ class PartitionedFingerprints:
                 )
                 for group in self._groups()
             )
-            self._partitioned[count] = [task for task, _ in self._nodes.run(steps)]
-        return _transposed(self._partitioned[count], count)
+            self._partition_tasks[count] = [task for task, _ in self._nodes.run(steps)]
+        return _transposed(self._partition_tasks[count], count)
 
     def _groups(self) -> Iterator[list[Any]]:
         """Yield the tasks whose fingerprints are partitioned together, as `STORED` records."""

@@ -33,12 +33,18 @@ Files = tuple[list[bytes], list[bytes]]
 
 
 class NodesInProcess:
-    """Nodes that run their tasks in this process. `outputs` are those that were not released."""
+    """Nodes that run their tasks in this process.
+
+    Attributes:
+        outputs: Outputs that were not released.
+        operations: Names of the operations that were run.
+    """
 
     def __init__(self, cuts: Sequence[int]) -> None:
         self._cuts = cuts
         self._count = 0
         self.outputs: dict[Output, bytes] = {}
+        self.operations: list[str] = []
 
     def map(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
         for part in parts:
@@ -55,6 +61,7 @@ class NodesInProcess:
 
     def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
         for step in steps:
+            self.operations.append(type(step.operation).__name__)
             outcome = step.operation([self.outputs[name] for name in step.inputs])
             assert len(outcome.outputs) == step.outputs
             yield self._add(outcome.outputs), outcome.result
@@ -103,14 +110,17 @@ def files(draw: st.DrawFn) -> Files:
     return draw(lines_of(line)), draw(lines_of(line))
 
 
+def scan_file(path: Path, lines: list[bytes], purpose: Purpose, engine: Engine) -> ScannedFile:
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return ScannedFile(open_source(str(path), "files"), PLAN, purpose, engine)
+
+
 def reports(folder: Path, files: Files, engine: Engine) -> list[FileReport]:
     """Return the reports on a training file and its validation file."""
     names: tuple[Purpose, Purpose] = ("training", "validation")
     scanned = []
     for name, lines in zip(names, files, strict=True):
-        path = folder / f"{name}.jsonl"
-        path.write_bytes(b"".join(line + b"\n" for line in lines))
-        scanned.append(ScannedFile(open_source(str(path), "files"), PLAN, name, engine))
+        scanned.append(scan_file(folder / f"{name}.jsonl", lines, name, engine))
     return [scanned[0].report(scanned[1]), scanned[1].report()]
 
 
@@ -136,6 +146,40 @@ def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
         expected = reports(Path(folder), files, Engine(map))
         assert reports(Path(folder), files, Engine(nodes.map, nodes.fingerprints)) == expected
     assert nodes.outputs == {}
+
+
+@pytest.mark.parametrize(
+    ("completion", "exchanges"),
+    [(" {} END", 0), (" {}", 1), (" The answer to this is {}", 1)],
+    ids=["common ending", "no common ending", "common beginning"],
+)
+def test_different_answers_are_counted_once_and_only_if_a_rule_needs_them(
+    completion: str, exchanges: int, tmp_path: Path
+) -> None:
+    lines = [
+        json.dumps({"prompt": f"Question {n}", "completion": completion.format(n)}).encode()
+        for n in range(20)
+    ]
+    nodes = NodesInProcess([])
+    engine = Engine(nodes.map, nodes.fingerprints)
+    scan_file(tmp_path / "train.jsonl", lines, "training", engine).report()
+    assert nodes.operations.count("PartitionByAnswer") == exchanges
+
+
+def test_partitions_of_a_validation_file_are_kept_for_one_training_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 100)
+    nodes = NodesInProcess([])
+    engine = Engine(nodes.map, nodes.fingerprints)
+    lines = [chat_line(n, n) for n in range(50)]
+    validation = scan_file(tmp_path / "validation.jsonl", lines, "validation", engine)
+    before = set(nodes.outputs)
+    for count in (10, 20, 30):
+        training = scan_file(tmp_path / f"{count}.jsonl", lines[:count], "training", engine)
+        report = training.report(validation)
+        assert report.severities["split-overlap"] == {"warning": count}
+        assert set(nodes.outputs) == before
 
 
 class CopiesOnNodes:
