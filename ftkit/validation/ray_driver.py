@@ -37,6 +37,17 @@ from ftkit.validation.ray_messages import (
 MAX_RETRIES = 5
 """Maximum number of retries of a task whose node or worker process died."""
 
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": str(MAX_RETRIES),
+    "RAY_max_lineage_bytes": str(1 << 40),
+}
+"""Settings of Ray for this process, unless its environment has them.
+
+Ray forgets the oldest tasks when they take 1 GiB, and cannot repeat them when their outputs are
+lost. The tasks of ftkit are few enough to keep all.
+"""
+
 HEARTBEAT_SECONDS = 2.0
 """Seconds between two heartbeats."""
 
@@ -52,8 +63,8 @@ VERSIONS = (f"ftkit {__version__}", "Python {}.{}".format(*sys.version_info))
 
 def main() -> None:
     """Run the driver until its standard input ends or it has sent an error."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_task_oom_retries", str(MAX_RETRIES))
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     channel = _take_streams()
     first = channel.receive()
     if not isinstance(first, Connect):
