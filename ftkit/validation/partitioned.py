@@ -43,9 +43,10 @@ Its fields are the number of lines before them, the number of the task, and that
 """
 
 PARTITION_BYTES = 1 << 28
-"""Bytes of fingerprints in a partition, and of those that are partitioned by one task.
+"""Mean bytes of fingerprints in a partition, and of those that are partitioned by one task.
 
-Comparing them takes almost four times their memory.
+Partitions are larger if there are `MAX_PARTITIONS`. Comparing them takes almost four times their
+memory.
 """
 
 MAX_PARTITIONS = 2000
