@@ -1,12 +1,13 @@
 """Comparison of the examples of a file, and of two files, by their fingerprints.
 
-The rules ask `Fingerprints`, wherever these are kept. `LocalFingerprints` have them in the memory
-of this process; the functions below it compare numpy records, of a whole file or of a part of it.
+`Fingerprints` is the interface that rules use. `LocalFingerprints` keeps them in the memory of this
+process; the functions below it compare numpy records, of a whole file or of a part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,8 +81,8 @@ class Fingerprints(Protocol):
     def copies(self) -> LinePairs:
         """Return the line of each copy, and that of the first example equal to it."""
 
-    def conflicts(self) -> Conflicts | None:
-        """Return the examples with the same prompt and different answers, or None."""
+    def conflicts(self) -> Conflicts:
+        """Return the examples with the same prompt and different answers."""
 
     def overlap(self, other: Any) -> LinePairs:
         """Return the line of each example that another file has, too, and its first line there.
@@ -94,7 +95,7 @@ class Fingerprints(Protocol):
         """Return the number of different answers."""
 
     def close(self) -> None:
-        """Release the fingerprints; nothing can be asked any more."""
+        """Release the fingerprints. They cannot be used afterwards."""
 
 
 class LocalFingerprints:
@@ -113,9 +114,11 @@ class LocalFingerprints:
             return ()
         return line_pairs(find_copies(records_of(self._data)))
 
-    def conflicts(self) -> Conflicts | None:
-        """Return the examples with the same prompt and different answers, or None."""
-        return RecordConflicts(records_of(self._data)) if self._may_share_prompts() else None
+    def conflicts(self) -> Conflicts:
+        """Return the examples with the same prompt and different answers."""
+        if not self._may_share_prompts():
+            return NoConflicts()
+        return RecordConflicts(records_of(self._data))
 
     def overlap(self, other: LocalFingerprints) -> LinePairs:
         """Return the line of each example that another file has, too, and its first line there."""
@@ -155,6 +158,20 @@ class LocalFingerprints:
         return numbers[COLUMNS.index(name) :: len(COLUMNS)]
 
 
+class NoConflicts:
+    """Conflicts of a file in which no two examples have the same prompt."""
+
+    count = examples = 0
+
+    def lines(self) -> LinePairs:
+        """Return no lines."""
+        return ()
+
+    def shared_prompts(self) -> SharedPrompts:
+        """Return zeros."""
+        return SharedPrompts(0, 0, 0, ())
+
+
 class RecordConflicts:
     """Conflicts among records.
 
@@ -183,7 +200,15 @@ class RecordConflicts:
         import numpy as np
 
         answers: np.ndarray[Any, Any] = self._records["answer"]
-        return answers[np.isin(self._first, self._prompts())]
+        return answers[np.isin(self._first, self._prompts)]
+
+    def prompt_count(self) -> int:
+        """Return the number of prompts with different answers."""
+        return len(self._prompts)
+
+    def first_lines(self) -> tuple[int, ...]:
+        """Return the first `PLACES` lines of the conflicts."""
+        return tuple(self._records["line"][self._conflicts[:PLACES]].tolist())
 
     def shared_prompts(self) -> SharedPrompts:
         """Return the number of prompts, examples and answers that are involved."""
@@ -191,12 +216,10 @@ class RecordConflicts:
 
         answers = self.sharing_answers()
         return SharedPrompts(
-            len(self._prompts()),
-            len(answers),
-            np.unique(answers).size,
-            tuple(self._records["line"][self._conflicts[:PLACES]].tolist()),
+            self.prompt_count(), len(answers), np.unique(answers).size, self.first_lines()
         )
 
+    @cached_property
     def _prompts(self) -> np.ndarray[Any, Any]:
         """Return the index of the first example with each prompt that has different answers."""
         import numpy as np

@@ -13,11 +13,12 @@ import functools
 import operator
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ftkit.rules.fingerprints import (
+    COLUMNS,
     FINGERPRINT_BYTES,
     Conflicts,
     LinePairs,
@@ -37,10 +38,12 @@ from ftkit.validation.partitions import (
 )
 
 STORED = struct.Struct("<QQQ")
-"""Record in `Summary.fingerprints` for those that a task left on its node.
+"""Record in `Summary.fingerprints` for those that a task left on its node: a `Stored`.
 
-Its fields are the number of lines before them, the number of the task, and that of examples.
+Its first field is at the place of `line` in `FINGERPRINT`, so that `Summary.plus` moves it.
 """
+assert STORED.size == FINGERPRINT_BYTES
+assert COLUMNS[0] == "line"
 
 PARTITION_BYTES = 1 << 28
 """Mean bytes of fingerprints in a partition, and of those that are partitioned by one task.
@@ -57,6 +60,20 @@ MAX_INPUTS = 1000
 
 Output = tuple[int, int]
 """Reference to what a task left on its node: the number of the task, and that of the output."""
+
+
+class Stored(NamedTuple):
+    """Fingerprints that a task left on its node.
+
+    Attributes:
+        lines_before: Number of lines of the file before those that it scanned.
+        task: Number of the task.
+        examples: Number of fingerprints.
+    """
+
+    lines_before: int
+    task: int
+    examples: int
 
 
 class Step(NamedTuple):
@@ -92,9 +109,9 @@ class PartitionedFingerprints:
     """
 
     def __init__(self, data: bytes, nodes: Nodes) -> None:
-        self._stored = list(STORED.iter_unpack(data))
+        self._stored = list(map(Stored._make, STORED.iter_unpack(data)))
         self._nodes = nodes
-        size = FINGERPRINT_BYTES * sum(examples for _, _, examples in self._stored)
+        size = FINGERPRINT_BYTES * sum(stored.examples for stored in self._stored)
         self._count = min(size // PARTITION_BYTES + 1, MAX_PARTITIONS)
         self._partition_tasks: dict[int, list[int]] = {}
         self._answer_counts: dict[bool, int] = {}
@@ -148,7 +165,7 @@ class PartitionedFingerprints:
         """Release the fingerprints on the nodes."""
         for count in list(self._partition_tasks):
             self._release_partitions(count)
-        self._nodes.release([task for _, task, _ in self._stored])
+        self._nodes.release([stored.task for stored in self._stored])
         self._stored = []
 
     def _release_partitions(self, count: int) -> None:
@@ -164,8 +181,8 @@ class PartitionedFingerprints:
         if count not in self._partition_tasks:
             steps = (
                 Step(
-                    PartitionByPrompt(tuple(offset for offset, _, _ in group), count),
-                    [(task, 0) for _, task, _ in group],
+                    PartitionByPrompt(tuple(stored.lines_before for stored in group), count),
+                    [(stored.task, 0) for stored in group],
                     count,
                 )
                 for group in self._groups()
@@ -173,16 +190,16 @@ class PartitionedFingerprints:
             self._partition_tasks[count] = [task for task, _ in self._nodes.run(steps)]
         return _transposed(self._partition_tasks[count], count)
 
-    def _groups(self) -> Iterator[list[Any]]:
-        """Yield the tasks whose fingerprints are partitioned together, as `STORED` records."""
-        group: list[Any] = []
+    def _groups(self) -> Iterator[list[Stored]]:
+        """Yield the fingerprints that are partitioned together."""
+        group: list[Stored] = []
         size = 0
-        for row in self._stored:
+        for stored in self._stored:
             if group and (size >= PARTITION_BYTES or len(group) == MAX_INPUTS):
                 yield group
                 group, size = [], 0
-            group.append(row)
-            size += FINGERPRINT_BYTES * row[2]
+            group.append(stored)
+            size += FINGERPRINT_BYTES * stored.examples
         if group:
             yield group
 
