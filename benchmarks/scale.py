@@ -31,11 +31,11 @@ from ftkit.dataset.reader import PART_BYTES, Shard, shards_of, split
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.fingerprints import FINGERPRINT_BYTES
 from ftkit.summary import Summary
-from ftkit.validation import partitioned
+from ftkit.validation import cluster_fingerprints
 from ftkit.validation import ray_cluster as cluster_module
+from ftkit.validation.cluster_fingerprints import PARTITION_BYTES, STORED
 from ftkit.validation.engines import open_engine
-from ftkit.validation.partitioned import PARTITION_BYTES, STORED
-from ftkit.validation.partitions import (
+from ftkit.validation.partition_operations import (
     CountConflicts,
     FindConflicts,
     FindCopies,
@@ -270,8 +270,8 @@ def measure_references(file: str) -> Reference:
             summary = summarize(shards, plan(), engine.map)
         partitions = REFERENCES // len(shards)
         size = FINGERPRINT_BYTES * summary.examples // partitions
-        with mock.patch.object(partitioned, "PARTITION_BYTES", size):
-            with mock.patch.object(partitioned, "MAX_INPUTS", 1):
+        with mock.patch.object(cluster_fingerprints, "PARTITION_BYTES", size):
+            with mock.patch.object(cluster_fingerprints, "MAX_INPUTS", 1):
                 fingerprints = engine.fingerprints(summary)
                 memory, start = driver_memory(), cpu_seconds()
                 list(fingerprints.copies())

@@ -27,7 +27,7 @@ from ftkit.dataset.object_location import is_url
 from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
-from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
+from ftkit.validation.cluster_fingerprints import STORED, Output, PartitionedFingerprints, Step
 from ftkit.validation.ray_messages import (
     Channel,
     Connect,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ftkit.dataset.reader import Shard
 from ftkit.errors import FileError, FtkitError, os_error_message
-from ftkit.validation.partitions import Operation, Outcome
+from ftkit.validation.partition_operations import Operation, Outcome
 from ftkit.validation.ray_messages import LENGTH, Failure
 from ftkit.validation.scan import PlannedScan
 

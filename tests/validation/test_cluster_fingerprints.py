@@ -20,8 +20,8 @@ from ftkit.dataset.inputs import open_source
 from ftkit.dataset.reader import Part, Shard
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import FileReport, Summary
-from ftkit.validation import partitioned
-from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
+from ftkit.validation import cluster_fingerprints
+from ftkit.validation.cluster_fingerprints import STORED, Output, PartitionedFingerprints, Step
 from ftkit.validation.scan import Engine, PlannedScan
 from ftkit.validation.validate import Purpose, ScannedFile
 from support.property_tests import example_count
@@ -140,8 +140,8 @@ def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
     nodes = NodesInProcess(cuts)
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(partitioned, "PARTITION_BYTES", partition_bytes),
-        mock.patch.object(partitioned, "MAX_INPUTS", max_inputs),
+        mock.patch.object(cluster_fingerprints, "PARTITION_BYTES", partition_bytes),
+        mock.patch.object(cluster_fingerprints, "MAX_INPUTS", max_inputs),
     ):
         expected = reports(Path(folder), files, Engine(map))
         assert reports(Path(folder), files, Engine(nodes.map, nodes.fingerprints)) == expected
@@ -169,7 +169,7 @@ def test_different_answers_are_counted_once_and_only_if_a_rule_needs_them(
 def test_partitions_of_a_validation_file_are_kept_for_one_training_file_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 100)
+    monkeypatch.setattr(cluster_fingerprints, "PARTITION_BYTES", 100)
     nodes = NodesInProcess([])
     engine = Engine(nodes.map, nodes.fingerprints)
     lines = [chat_line(n, n) for n in range(50)]
@@ -202,7 +202,7 @@ class CopiesOnNodes:
 
 def test_the_lines_of_many_duplicates_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numpy")
-    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 20)
+    monkeypatch.setattr(cluster_fingerprints, "PARTITION_BYTES", 20)
     count = 500_000
     fingerprints = PartitionedFingerprints(STORED.pack(0, 0, 50), CopiesOnNodes(count))
     tracemalloc.start()

@@ -25,7 +25,7 @@ from ftkit.rules.fingerprints import (
     SharedPrompts,
     pairs_in_file_order,
 )
-from ftkit.validation.partitions import (
+from ftkit.validation.partition_operations import (
     ConflictCounts,
     CountAnswers,
     CountConflicts,
