@@ -26,22 +26,24 @@ import msgspec
 
 from compare import HERE, MIB, data_file, describe_machine, run, say
 from ftkit.catalog import find_limits
+from ftkit.dataset.inputs import open_source
 from ftkit.dataset.reader import PART_BYTES, Shard, shards_of, split
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.fingerprints import FINGERPRINT_BYTES
 from ftkit.summary import Summary
-from ftkit.validation import partitioned
+from ftkit.validation import cluster_fingerprints
 from ftkit.validation import ray_cluster as cluster_module
+from ftkit.validation.cluster_fingerprints import PARTITION_BYTES, STORED
 from ftkit.validation.engines import open_engine
-from ftkit.validation.partitioned import PARTITION_BYTES, STORED
-from ftkit.validation.partitions import (
+from ftkit.validation.partition_operations import (
     CountConflicts,
     FindConflicts,
     FindCopies,
     PartitionByPrompt,
 )
 from ftkit.validation.ray_cluster import TASK_BYTES, joined, ray_cluster, shards_per_task
-from ftkit.validation.scan import Map, scan, summarize
+from ftkit.validation.scan import Engine, Map, scan, summarize
+from ftkit.validation.validate import ScannedFile
 
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests")]
@@ -67,6 +69,10 @@ REFERENCES = 5_000
 
 REFERENCE_SHARD = 1 << 20
 """Bytes of a shard in that measurement."""
+
+
+COPIES = 100_000
+"""Equal examples in the file whose findings are measured."""
 
 
 class Adding(NamedTuple):
@@ -113,6 +119,7 @@ class Scale(NamedTuple):
     adding: Adding
     exchange: Exchange
     reference: Reference
+    finding: float
 
 
 def plan(rules: bool = True) -> ScanPlan:
@@ -239,6 +246,22 @@ def measure_exchange() -> Exchange:
     )
 
 
+def measure_finding(folder: Path) -> float:
+    """Return the CPU seconds to report a duplicate, of which the file is full."""
+    path = folder / "copies.jsonl"
+    line = {
+        "messages": [
+            {"role": "user", "content": "Question"},
+            {"role": "assistant", "content": "Answer"},
+        ]
+    }
+    path.write_bytes((msgspec.json.encode(line) + b"\n") * COPIES)
+    scanned = ScannedFile(open_source(str(path), "files"), plan(), "training", Engine(map))
+    start = time.process_time()
+    scanned.report()
+    return (time.process_time() - start) / COPIES
+
+
 def measure_references(file: str) -> Reference:
     """Measure references to outputs, of which there are about `REFERENCES`."""
     shards = split(file, REFERENCE_SHARD)
@@ -247,8 +270,8 @@ def measure_references(file: str) -> Reference:
             summary = summarize(shards, plan(), engine.map)
         partitions = REFERENCES // len(shards)
         size = FINGERPRINT_BYTES * summary.examples // partitions
-        with mock.patch.object(partitioned, "PARTITION_BYTES", size):
-            with mock.patch.object(partitioned, "MAX_INPUTS", 1):
+        with mock.patch.object(cluster_fingerprints, "PARTITION_BYTES", size):
+            with mock.patch.object(cluster_fingerprints, "MAX_INPUTS", 1):
                 fingerprints = engine.fingerprints(summary)
                 memory, start = driver_memory(), cpu_seconds()
                 list(fingerprints.copies())
@@ -299,6 +322,7 @@ def print_model(scale: Scale) -> None:
         ("measured: making a reference", f"{10**6 * reference.making:.0f} µs"),
         ("measured: passing a reference to a task", f"{10**6 * reference.passing:.0f} µs"),
         ("measured: memory of a reference", f"{reference.size:,.0f} bytes"),
+        ("measured: reporting a duplicate", f"{10**6 * scale.finding:.1f} µs"),
         ("computed: tasks that scan", f"{tasks:,.0f}"),
         ("computed: examples", f"{examples / 10**9:.1f} billion"),
         (
@@ -317,6 +341,10 @@ def print_model(scale: Scale) -> None:
             f"{references * (reference.making + passes * reference.passing):,.0f} s",
         ),
         ("computed: memory of references", f"{references * reference.size / 10**9:,.1f} GB"),
+        (
+            "computed: reporting, if one example in ten is a duplicate, on one machine",
+            f"{examples / 10 * scale.finding:,.0f} s",
+        ),
     ]
     print("| part | figure |\n|---|--:|")
     for name, figure in rows:
@@ -392,8 +420,9 @@ def measure_model(folder: Path, arguments: argparse.Namespace) -> None:
         reference = measure_references(file)
     say("duplicates")
     exchange = in_process(measure_exchange)
+    finding = in_process(measure_finding, folder)
     print("CPU seconds:\n")
-    print_model(Scale(overhead, rate, per_example, adding, exchange, reference))
+    print_model(Scale(overhead, rate, per_example, adding, exchange, reference, finding))
 
 
 if __name__ == "__main__":

@@ -166,8 +166,9 @@ def completion_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     END`, and use it as the stop sequence. Classes, which are few different completions, need none.
     """
     affixes = dataset.summary.style.completions
-    are_classes = dataset.fingerprints.distinct_answers() * 3 <= dataset.summary.examples
-    if affixes and not affixes.suffix and _has_several(dataset) and not are_classes:
+    if not affixes or affixes.suffix or not _has_several(dataset):
+        return
+    if dataset.fingerprints.distinct_answers() * 3 > dataset.summary.examples:
         yield Hit('the completions have no common ending as a stop sequence; add one, e.g. " END"')
 
 

@@ -58,8 +58,6 @@ def duplicate_conflict(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     differ.
     """
     conflicts = dataset.fingerprints.conflicts()
-    if conflicts is None:
-        return
     if conflicts.count > PLACES and conflicts.count * COMMON_SHARE > conflicts.examples:
         yield _shared_prompts(conflicts)
         return

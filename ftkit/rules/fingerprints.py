@@ -1,12 +1,14 @@
 """Comparison of the examples of a file, and of two files, by their fingerprints.
 
-The rules ask `Fingerprints`, wherever these are kept. `LocalFingerprints` have them in the memory
-of this process; the functions below it compare numpy records, of a whole file or of a part of it.
+`Fingerprints` is the interface that rules use. `LocalFingerprints` keeps them in the memory of this
+process; the functions below it compare numpy records, of a whole file or of a part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -33,6 +35,10 @@ COLUMNS = [name for name, _ in FINGERPRINT]
 
 FINGERPRINT_BYTES = 8 * len(COLUMNS)
 """Bytes of the fingerprint of an example."""
+
+
+BLOCK = 1 << 16
+"""Number of pairs that are converted at a time, since Python's numbers take four times as much."""
 
 
 class SharedPrompts(Struct, frozen=True):
@@ -75,8 +81,8 @@ class Fingerprints(Protocol):
     def copies(self) -> LinePairs:
         """Return the line of each copy, and that of the first example equal to it."""
 
-    def conflicts(self) -> Conflicts | None:
-        """Return the examples with the same prompt and different answers, or None."""
+    def conflicts(self) -> Conflicts:
+        """Return the examples with the same prompt and different answers."""
 
     def overlap(self, other: Any) -> LinePairs:
         """Return the line of each example that another file has, too, and its first line there.
@@ -89,7 +95,7 @@ class Fingerprints(Protocol):
         """Return the number of different answers."""
 
     def close(self) -> None:
-        """Release the fingerprints; nothing can be asked any more."""
+        """Release the fingerprints. They cannot be used afterwards."""
 
 
 class LocalFingerprints:
@@ -108,9 +114,11 @@ class LocalFingerprints:
             return ()
         return line_pairs(find_copies(records_of(self._data)))
 
-    def conflicts(self) -> Conflicts | None:
-        """Return the examples with the same prompt and different answers, or None."""
-        return RecordConflicts(records_of(self._data)) if self._may_share_prompts() else None
+    def conflicts(self) -> Conflicts:
+        """Return the examples with the same prompt and different answers."""
+        if not self._may_share_prompts():
+            return NoConflicts()
+        return RecordConflicts(records_of(self._data))
 
     def overlap(self, other: LocalFingerprints) -> LinePairs:
         """Return the line of each example that another file has, too, and its first line there."""
@@ -150,6 +158,20 @@ class LocalFingerprints:
         return numbers[COLUMNS.index(name) :: len(COLUMNS)]
 
 
+class NoConflicts:
+    """Conflicts of a file in which no two examples have the same prompt."""
+
+    count = examples = 0
+
+    def lines(self) -> LinePairs:
+        """Return no lines."""
+        return ()
+
+    def shared_prompts(self) -> SharedPrompts:
+        """Return zeros."""
+        return SharedPrompts(0, 0, 0, ())
+
+
 class RecordConflicts:
     """Conflicts among records.
 
@@ -178,7 +200,15 @@ class RecordConflicts:
         import numpy as np
 
         answers: np.ndarray[Any, Any] = self._records["answer"]
-        return answers[np.isin(self._first, self._prompts())]
+        return answers[np.isin(self._first, self._prompts)]
+
+    def prompt_count(self) -> int:
+        """Return the number of prompts with different answers."""
+        return len(self._prompts)
+
+    def first_lines(self) -> tuple[int, ...]:
+        """Return the first `PLACES` lines of the conflicts."""
+        return tuple(self._records["line"][self._conflicts[:PLACES]].tolist())
 
     def shared_prompts(self) -> SharedPrompts:
         """Return the number of prompts, examples and answers that are involved."""
@@ -186,12 +216,10 @@ class RecordConflicts:
 
         answers = self.sharing_answers()
         return SharedPrompts(
-            len(self._prompts()),
-            len(answers),
-            np.unique(answers).size,
-            tuple(self._records["line"][self._conflicts[:PLACES]].tolist()),
+            self.prompt_count(), len(answers), np.unique(answers).size, self.first_lines()
         )
 
+    @cached_property
     def _prompts(self) -> np.ndarray[Any, Any]:
         """Return the index of the first example with each prompt that has different answers."""
         import numpy as np
@@ -243,7 +271,17 @@ def find_overlap(records: Records, others: Records) -> Pairs:
 
 def line_pairs(pairs: Pairs) -> Iterator[tuple[int, int]]:
     """Yield the rows of pairs."""
-    return zip(pairs[:, 0].tolist(), pairs[:, 1].tolist(), strict=True)
+    for start in range(0, len(pairs), BLOCK):
+        yield from map(tuple, pairs[start : start + BLOCK].tolist())
+
+
+def pairs_in_file_order(pairs: Pairs) -> Iterator[tuple[int, int]]:
+    """Return the rows of pairs by their first line, which no two have in common."""
+    import numpy as np
+
+    order = np.argsort(pairs[:, 0])
+    blocks = (order[start : start + BLOCK] for start in range(0, len(order), BLOCK))
+    return chain.from_iterable(line_pairs(pairs[block]) for block in blocks)
 
 
 def _pairs(one: Records, indices: Any, two: Records, other_indices: Any) -> Pairs:

@@ -27,7 +27,7 @@ from ftkit.dataset.object_location import is_url
 from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
-from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
+from ftkit.validation.cluster_fingerprints import STORED, Output, PartitionedFingerprints, Step
 from ftkit.validation.ray_messages import (
     Channel,
     Connect,
@@ -109,17 +109,17 @@ def _check_listening(address: str) -> None:
         ) from error
 
 
-class _Work(NamedTuple):
-    """Task for the cluster.
+class _QueuedTask(NamedTuple):
+    """Task that is not yet submitted.
 
     Attributes:
-        task: Bytes of a `ray_tasks.Task`.
+        data: Bytes of a `ray_tasks.Task`.
         inputs: Its inputs.
         outputs: Number of its outputs.
         shard: The shard that it scans, if it does.
     """
 
-    task: bytes
+    data: bytes
     inputs: Sequence[Output]
     outputs: int
     shard: Shard | None = None
@@ -179,7 +179,7 @@ class Cluster:
     def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
         """Yield the number of the task of each step, and its result, in order."""
         return self._results(
-            _Work(msgspec.msgpack.encode(step.operation), step.inputs, step.outputs)
+            _QueuedTask(msgspec.msgpack.encode(step.operation), step.inputs, step.outputs)
             for step in steps
         )
 
@@ -187,14 +187,14 @@ class Cluster:
         """Drop the outputs of tasks."""
         self._send(Release(tuple(tasks)))
 
-    def _results(self, work: Iterator[_Work]) -> Iterator[tuple[int, bytes]]:
+    def _results(self, tasks: Iterator[_QueuedTask]) -> Iterator[tuple[int, bytes]]:
         """Yield the number and the result of each task, in order."""
-        task = next(work, None)
+        task = next(tasks, None)
         yielded = self._submitted
         while task is not None or yielded < self._submitted:
             while task is not None and self._has_room(yielded):
                 self._submit(task)
-                task = next(work, None)
+                task = next(tasks, None)
             if yielded in self._received:
                 yield yielded, self._received.pop(yielded)
                 yielded += 1
@@ -206,12 +206,12 @@ class Cluster:
         room = max(1, self._limit or int(RUNNING_PER_PROCESSOR * self._processors))
         return len(self._running) < room and self._submitted - yielded < room * WINDOW
 
-    def _submit(self, work: _Work) -> None:
-        self._running[self._submitted] = work.shard
-        self._send(Submit(self._submitted, work.task, tuple(work.inputs), work.outputs))
+    def _submit(self, task: _QueuedTask) -> None:
+        self._running[self._submitted] = task.shard
+        self._send(Submit(self._submitted, task.data, tuple(task.inputs), task.outputs))
         self._submitted += 1
 
-    def _scans(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[_Work]:
+    def _scans(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[_QueuedTask]:
         """Yield the tasks that scan the parts of one file."""
         iterator = iter(parts)
         first = next(iterator, None)
@@ -227,7 +227,7 @@ class Cluster:
         for shard in joined(shards, shards_per_task(shards, self._processors)):
             unnamed = msgspec.structs.replace(shard, file="")
             task = ScanShard(scan, unnamed, os.fsencode(path), digest)
-            yield _Work(msgspec.msgpack.encode(task), (), 1, shard)
+            yield _QueuedTask(msgspec.msgpack.encode(task), (), 1, shard)
 
     def _handle_message(self, timeout: float) -> None:
         """Handle a message of the driver, if one arrives within `timeout` seconds.

@@ -37,6 +37,17 @@ from ftkit.validation.ray_messages import (
 MAX_RETRIES = 5
 """Maximum number of retries of a task whose node or worker process died."""
 
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": str(MAX_RETRIES),
+    "RAY_max_lineage_bytes": str(1 << 40),
+}
+"""Settings of Ray for this process, unless its environment has them.
+
+Ray forgets the oldest tasks when they take 1 GiB, and cannot repeat them when their outputs are
+lost. The tasks of ftkit are few enough to keep all.
+"""
+
 HEARTBEAT_SECONDS = 2.0
 """Seconds between two heartbeats."""
 
@@ -52,8 +63,8 @@ VERSIONS = (f"ftkit {__version__}", "Python {}.{}".format(*sys.version_info))
 
 def main() -> None:
     """Run the driver until its standard input ends or it has sent an error."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_task_oom_retries", str(MAX_RETRIES))
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     channel = _take_streams()
     first = channel.receive()
     if not isinstance(first, Connect):
@@ -91,7 +102,9 @@ class Driver:
         self._channel = channel
         self._running: dict[int, Any] = {}
         self._outputs: dict[int, list[Any]] = {}
-        self._events: SimpleQueue[Submit | Release | tuple[int, Future[Any]] | None] = SimpleQueue()
+        self._events: SimpleQueue[Submit | Release | tuple[Submit, Future[Any]] | None] = (
+            SimpleQueue()
+        )
 
     def run(self, address: str) -> None:
         """Run the submitted tasks until standard input ends or a task fails."""
@@ -124,7 +137,7 @@ class Driver:
 
     def _submit(self, message: Submit) -> None:
         options = {
-            "name": "compare_examples" if message.inputs else "scan_shard",
+            "name": "process_fingerprints" if message.inputs else "scan_shard",
             "num_returns": message.outputs + 1,
         }
         inputs = (self._outputs[task][index] for task, index in message.inputs)
@@ -136,19 +149,19 @@ class Driver:
         if outputs:
             self._outputs[message.number] = outputs
         future = reference.future()
-        future.add_done_callback(lambda future: self._events.put((message.number, future)))
+        future.add_done_callback(lambda future: self._events.put((message, future)))
 
-    def _finish(self, number: int, future: Future[Any]) -> bool:
+    def _finish(self, task: Submit, future: Future[Any]) -> bool:
         """Send the result of a task. Return False if it has failed."""
-        del self._running[number]
+        del self._running[task.number]
         try:
             result = future.result()
         except Exception as error:
             if type(error).__name__ == "LocalRayletDiedError":
                 os._exit(1)  # this machine's node has died, and the connection with it
-            result = Failure(_describe_failure(error))
+            result = Failure(describe_failure(error, has_inputs=bool(task.inputs)))
         if isinstance(result, bytes):
-            self._channel.send(Result(number, result))
+            self._channel.send(Result(task.number, result))
             return True
         self._channel.send(Failure(os.fsencode(result)) if isinstance(result, str) else result)
         return False
@@ -208,11 +221,19 @@ class Driver:
         return message
 
 
-def _describe_failure(error: Exception) -> bytes:
-    """Return the message for a task that failed and is not tried again."""
+def describe_failure(error: Exception, has_inputs: bool) -> bytes:
+    """Return the message for a task that failed and is not tried again.
+
+    Args:
+        error: The error of Ray.
+        has_inputs: True if the task compares or partitions fingerprints.
+    """
     if type(error).__name__ in ("WorkerCrashedError", "OutOfMemoryError", "NodeDiedError"):
         reason = f"a task's worker process died {MAX_RETRIES + 1} times, maybe for lack of memory"
-        return f"{reason}; give the nodes fewer processors (ray start --num-cpus)".encode()
+        advice = "give the nodes fewer processors (ray start --num-cpus)"
+        if has_inputs:
+            advice = f"if very many examples share a prompt, use `ignore` FT22; otherwise, {advice}"
+        return f"{reason}; {advice}".encode()
     cause = getattr(error, "cause", None) or error
     return f"a task failed: {type(cause).__name__}: ".encode() + _one_line(cause)[:500]
 

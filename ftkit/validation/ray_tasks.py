@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ftkit.dataset.reader import Shard
 from ftkit.errors import FileError, FtkitError, os_error_message
-from ftkit.validation.partitions import Operation, Outcome
+from ftkit.validation.partition_operations import Operation, Outcome
 from ftkit.validation.ray_messages import LENGTH, Failure
 from ftkit.validation.scan import PlannedScan
 
@@ -115,7 +115,7 @@ def _scan(task: ScanShard, node: str) -> Outcome | Failure:
 
 
 def padded(output: bytes) -> bytes:
-    """Return an output with its length before it, so long that it stays on the node."""
+    """Return an output with its length before it, padded so that Ray keeps it on the node."""
     if not output:
         return b""
     return (LENGTH.pack(len(output)) + output).ljust(MIN_OUTPUT_BYTES, b"\0")
@@ -131,7 +131,7 @@ def unpadded(data: bytes) -> bytes:
 
 @lru_cache(maxsize=1000)
 def _check_file(path: str, digest: FileDigest, node: str) -> None:
-    """Raise `FtkitError` if the node has not the file that the digest was made of."""
+    """Raise `FtkitError` if the node's file has another digest."""
     try:
         reason = "" if digest_file(path) == digest else f"has another file at {path}"
     except OSError as error:

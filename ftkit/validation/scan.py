@@ -80,7 +80,7 @@ class Engine(NamedTuple):
     """Engine that scans the parts of files.
 
     Attributes:
-        map: Its `map`.
+        map: Function that scans parts and yields their summaries in order.
         fingerprints: Function that returns the fingerprints of the examples of a file, given the
             sum of the summaries that `map` has yielded for it.
     """

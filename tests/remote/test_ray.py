@@ -28,7 +28,7 @@ from ftkit.dataset.reader import Shard, split
 from ftkit.errors import FtkitError, UsageError
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.summary import Summary
-from ftkit.validation import partitioned
+from ftkit.validation import cluster_fingerprints
 from ftkit.validation import ray_cluster as module
 from ftkit.validation.ray_cluster import ray_cluster
 from ftkit.validation.ray_messages import LENGTH, Channel, Connect
@@ -255,7 +255,9 @@ def test_summaries_are_equal_whatever_the_shards_and_windows(
             monkeypatch.setattr(module, "WINDOW", cases.choice([1, 2, 8]))
             monkeypatch.setattr(module, "RUNNING_PER_PROCESSOR", cases.choice([0, 1, 4]))
             monkeypatch.setattr(module, "TASKS_PER_PROCESSOR", cases.choice([1, 3, 100]))
-            monkeypatch.setattr(partitioned, "PARTITION_BYTES", cases.choice([1 << 17, 1 << 28]))
+            monkeypatch.setattr(
+                cluster_fingerprints, "PARTITION_BYTES", cases.choice([1 << 17, 1 << 28])
+            )
             shards = split(large_file, cases.choice([1 << 20, 3_000_017, 16 << 20, 1 << 30]))
             assert scanned(shards, plan, engine) == expected
 
@@ -270,7 +272,7 @@ def test_summaries_are_equal_while_workers_and_nodes_are_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "TASK_BYTES", 1)
-    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 1 << 16)
+    monkeypatch.setattr(cluster_fingerprints, "PARTITION_BYTES", 1 << 16)
     cases = random.Random(kills)
     with ray_cluster(nodes.address) as engine:
         scanned(split(large_file), plan, engine)
@@ -294,7 +296,7 @@ def test_fingerprints_of_a_dead_node_are_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "TASK_BYTES", 1)
-    monkeypatch.setattr(partitioned, "PARTITION_BYTES", 1 << 16)
+    monkeypatch.setattr(cluster_fingerprints, "PARTITION_BYTES", 1 << 16)
     with ray_cluster(nodes.address) as engine:
         summary = summarize(split(large_file, 1 << 20), plan, engine.map)
         fingerprints = engine.fingerprints(summary)

@@ -25,8 +25,8 @@ STORE_BYTES = 80 << 20
 TASK = "ray::scan_shard"
 """Part of the title of a worker that scans a shard."""
 
-COMPARISON = "ray::compare_examples"
-"""Part of the title of a worker that compares the fingerprints of examples."""
+COMPARISON = "ray::process_fingerprints"
+"""Part of the title of a worker that partitions or compares the fingerprints of examples."""
 
 MARKER, RUN = "FTKIT_TEST_RUN", secrets.token_hex(8)
 """Environment variable of the processes of this test run, and its value."""

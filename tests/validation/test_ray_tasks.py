@@ -16,7 +16,7 @@ from ftkit.catalog import find_limits
 from ftkit.dataset.reader import Shard, split
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.summary import Summary
-from ftkit.validation.partitions import FindCopies
+from ftkit.validation.partition_operations import FindCopies
 from ftkit.validation.ray_messages import Failure
 from ftkit.validation.ray_tasks import (
     MIN_OUTPUT_BYTES,

@@ -56,7 +56,7 @@ class PartitionByPrompt(Struct, tag=True, frozen=True):
             for data, offset in zip(inputs, self.offsets, strict=True)
         ]
         records = _joined(moved)
-        return Outcome(b"", _partitions(records, records["prompt"], self.count))
+        return Outcome(b"", _rows_by_partition(records, records["prompt"], self.count))
 
 
 class FindCopies(Struct, tag=True, frozen=True):
@@ -97,9 +97,12 @@ class CountConflicts(Struct, tag=True, frozen=True):
     def __call__(self, inputs: Sequence[bytes]) -> Outcome:
         """Return the counts."""
         conflicts = RecordConflicts(_joined(inputs))
-        shared = conflicts.shared_prompts()
         counts = ConflictCounts(
-            conflicts.examples, conflicts.count, shared.prompts, shared.examples, shared.lines
+            conflicts.examples,
+            conflicts.count,
+            conflicts.prompt_count(),
+            len(conflicts.sharing_answers()),
+            conflicts.first_lines(),
         )
         return Outcome(msgspec.msgpack.encode(counts))
 
@@ -147,7 +150,7 @@ class PartitionByAnswer(Struct, tag=True, frozen=True):
             RecordConflicts(records).sharing_answers() if self.only_conflicts else records["answer"]
         )
         unique = np.unique(answers)
-        return Outcome(b"", _partitions(unique, unique, self.count))
+        return Outcome(b"", _rows_by_partition(unique, unique, self.count))
 
 
 class CountAnswers(Struct, tag=True, frozen=True):
@@ -177,7 +180,7 @@ def _joined(inputs: Sequence[bytes]) -> Records:
     return records_of(b"".join(inputs))
 
 
-def _partitions(
+def _rows_by_partition(
     rows: np.ndarray[Any, Any], hashes: np.ndarray[Any, Any], count: int
 ) -> list[bytes]:
     """Return the rows of each partition in their order, partitioned by hashes."""

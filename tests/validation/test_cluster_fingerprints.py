@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +20,8 @@ from ftkit.dataset.inputs import open_source
 from ftkit.dataset.reader import Part, Shard
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import FileReport, Summary
-from ftkit.validation import partitioned
-from ftkit.validation.partitioned import STORED, Output, PartitionedFingerprints, Step
+from ftkit.validation import cluster_fingerprints
+from ftkit.validation.cluster_fingerprints import STORED, Output, PartitionedFingerprints, Step
 from ftkit.validation.scan import Engine, PlannedScan
 from ftkit.validation.validate import Purpose, ScannedFile
 from support.property_tests import example_count
@@ -31,12 +33,18 @@ Files = tuple[list[bytes], list[bytes]]
 
 
 class NodesInProcess:
-    """Nodes that run their tasks in this process. `outputs` are those that were not released."""
+    """Nodes that run their tasks in this process.
+
+    Attributes:
+        outputs: Outputs that were not released.
+        operations: Names of the operations that were run.
+    """
 
     def __init__(self, cuts: Sequence[int]) -> None:
         self._cuts = cuts
         self._count = 0
         self.outputs: dict[Output, bytes] = {}
+        self.operations: list[str] = []
 
     def map(self, scan: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
         for part in parts:
@@ -53,6 +61,7 @@ class NodesInProcess:
 
     def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
         for step in steps:
+            self.operations.append(type(step.operation).__name__)
             outcome = step.operation([self.outputs[name] for name in step.inputs])
             assert len(outcome.outputs) == step.outputs
             yield self._add(outcome.outputs), outcome.result
@@ -101,14 +110,17 @@ def files(draw: st.DrawFn) -> Files:
     return draw(lines_of(line)), draw(lines_of(line))
 
 
+def scan_file(path: Path, lines: list[bytes], purpose: Purpose, engine: Engine) -> ScannedFile:
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return ScannedFile(open_source(str(path), "files"), PLAN, purpose, engine)
+
+
 def reports(folder: Path, files: Files, engine: Engine) -> list[FileReport]:
     """Return the reports on a training file and its validation file."""
     names: tuple[Purpose, Purpose] = ("training", "validation")
     scanned = []
     for name, lines in zip(names, files, strict=True):
-        path = folder / f"{name}.jsonl"
-        path.write_bytes(b"".join(line + b"\n" for line in lines))
-        scanned.append(ScannedFile(open_source(str(path), "files"), PLAN, name, engine))
+        scanned.append(scan_file(folder / f"{name}.jsonl", lines, name, engine))
     return [scanned[0].report(scanned[1]), scanned[1].report()]
 
 
@@ -128,9 +140,76 @@ def test_reports_are_those_of_one_machine_whatever_the_shards_and_partitions(
     nodes = NodesInProcess(cuts)
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(partitioned, "PARTITION_BYTES", partition_bytes),
-        mock.patch.object(partitioned, "MAX_INPUTS", max_inputs),
+        mock.patch.object(cluster_fingerprints, "PARTITION_BYTES", partition_bytes),
+        mock.patch.object(cluster_fingerprints, "MAX_INPUTS", max_inputs),
     ):
         expected = reports(Path(folder), files, Engine(map))
         assert reports(Path(folder), files, Engine(nodes.map, nodes.fingerprints)) == expected
     assert nodes.outputs == {}
+
+
+@pytest.mark.parametrize(
+    ("completion", "exchanges"),
+    [(" {} END", 0), (" {}", 1), (" The answer to this is {}", 1)],
+    ids=["common ending", "no common ending", "common beginning"],
+)
+def test_different_answers_are_counted_once_and_only_if_a_rule_needs_them(
+    completion: str, exchanges: int, tmp_path: Path
+) -> None:
+    lines = [
+        json.dumps({"prompt": f"Question {n}", "completion": completion.format(n)}).encode()
+        for n in range(20)
+    ]
+    nodes = NodesInProcess([])
+    engine = Engine(nodes.map, nodes.fingerprints)
+    scan_file(tmp_path / "train.jsonl", lines, "training", engine).report()
+    assert nodes.operations.count("PartitionByAnswer") == exchanges
+
+
+def test_partitions_of_a_validation_file_are_kept_for_one_training_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_fingerprints, "PARTITION_BYTES", 100)
+    nodes = NodesInProcess([])
+    engine = Engine(nodes.map, nodes.fingerprints)
+    lines = [chat_line(n, n) for n in range(50)]
+    validation = scan_file(tmp_path / "validation.jsonl", lines, "validation", engine)
+    before = set(nodes.outputs)
+    for count in (10, 20, 30):
+        training = scan_file(tmp_path / f"{count}.jsonl", lines[:count], "training", engine)
+        report = training.report(validation)
+        assert report.severities["split-overlap"] == {"warning": count}
+        assert set(nodes.outputs) == before
+
+
+class CopiesOnNodes:
+    """Nodes that find copies of `count` examples, in random order."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def run(self, steps: Iterable[Step]) -> Iterator[tuple[int, bytes]]:
+        import numpy as np
+
+        lines = np.random.default_rng(1).permutation(self._count).astype("<u8")
+        for step, numbers in zip(steps, np.array_split(lines, 50), strict=False):
+            is_result = not step.outputs
+            yield 1, np.column_stack((numbers, numbers)).tobytes() if is_result else b""
+
+    def release(self, tasks: Iterable[int]) -> None:
+        pass
+
+
+def test_the_lines_of_many_duplicates_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(cluster_fingerprints, "PARTITION_BYTES", 20)
+    count = 500_000
+    fingerprints = PartitionedFingerprints(STORED.pack(0, 0, 50), CopiesOnNodes(count))
+    tracemalloc.start()
+    try:
+        lines = iter(fingerprints.copies())
+        assert [next(lines), next(lines)] == [(0, 0), (1, 1)]
+        assert sum(1 for _ in lines) == count - 2
+        assert tracemalloc.get_traced_memory()[1] < 48 * count
+    finally:
+        tracemalloc.stop()

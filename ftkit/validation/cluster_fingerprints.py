@@ -13,18 +13,19 @@ import functools
 import operator
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ftkit.rules.fingerprints import (
+    COLUMNS,
     FINGERPRINT_BYTES,
     Conflicts,
     LinePairs,
     SharedPrompts,
-    line_pairs,
+    pairs_in_file_order,
 )
-from ftkit.validation.partitions import (
+from ftkit.validation.partition_operations import (
     ConflictCounts,
     CountAnswers,
     CountConflicts,
@@ -37,15 +38,18 @@ from ftkit.validation.partitions import (
 )
 
 STORED = struct.Struct("<QQQ")
-"""Record in `Summary.fingerprints` for those that a task left on its node.
+"""Record in `Summary.fingerprints` for those that a task left on its node: a `Stored`.
 
-Its fields are the number of lines before them, the number of the task, and that of examples.
+Its first field is at the place of `line` in `FINGERPRINT`, so that `Summary.plus` moves it.
 """
+assert STORED.size == FINGERPRINT_BYTES
+assert COLUMNS[0] == "line"
 
 PARTITION_BYTES = 1 << 28
-"""Bytes of fingerprints in a partition, and of those that are partitioned by one task.
+"""Mean bytes of fingerprints in a partition, and of those that are partitioned by one task.
 
-Comparing them takes almost four times their memory.
+Partitions are larger if there are `MAX_PARTITIONS`. Comparing them takes almost four times their
+memory.
 """
 
 MAX_PARTITIONS = 2000
@@ -56,6 +60,20 @@ MAX_INPUTS = 1000
 
 Output = tuple[int, int]
 """Reference to what a task left on its node: the number of the task, and that of the output."""
+
+
+class Stored(NamedTuple):
+    """Fingerprints that a task left on its node.
+
+    Attributes:
+        lines_before: Number of lines of the file before those that it scanned.
+        task: Number of the task.
+        examples: Number of fingerprints.
+    """
+
+    lines_before: int
+    task: int
+    examples: int
 
 
 class Step(NamedTuple):
@@ -91,11 +109,12 @@ class PartitionedFingerprints:
     """
 
     def __init__(self, data: bytes, nodes: Nodes) -> None:
-        self._stored = list(STORED.iter_unpack(data))
+        self._stored = list(map(Stored._make, STORED.iter_unpack(data)))
         self._nodes = nodes
-        size = FINGERPRINT_BYTES * sum(examples for _, _, examples in self._stored)
+        size = FINGERPRINT_BYTES * sum(stored.examples for stored in self._stored)
         self._count = min(size // PARTITION_BYTES + 1, MAX_PARTITIONS)
-        self._partitioned: dict[int, list[int]] = {}
+        self._partition_tasks: dict[int, list[int]] = {}
+        self._answer_counts: dict[bool, int] = {}
 
     def copies(self) -> LinePairs:
         """Return the line of each copy, and that of the first example equal to it."""
@@ -118,16 +137,24 @@ class PartitionedFingerprints:
         steps = [
             Step(FindOverlap(len(others)), [*others, *own])
             for others, own in zip(
-                other._partitions(self._count), self._partitions(self._count), strict=True
+                other._inputs(self._count), self._inputs(self._count), strict=True
             )
         ]
-        return _in_file_order(result for _, result in self._nodes.run(steps))
+        pairs = _in_file_order(result for _, result in self._nodes.run(steps))
+        if other._count != self._count:  # other files may have yet another number of partitions
+            other._release_partitions(self._count)
+        return pairs
 
     def distinct_answers(self, only_conflicts: bool = False) -> int:
         """Return the number of different answers, to all prompts or to those with several."""
+        if only_conflicts not in self._answer_counts:
+            self._answer_counts[only_conflicts] = self._count_answers(only_conflicts)
+        return self._answer_counts[only_conflicts]
+
+    def _count_answers(self, only_conflicts: bool) -> int:
         count = self._count
         partition = PartitionByAnswer(count, only_conflicts)
-        steps = [Step(partition, inputs, count) for inputs in self._partitions(count)]
+        steps = [Step(partition, inputs, count) for inputs in self._inputs(count)]
         tasks = [task for task, _ in self._nodes.run(steps)]
         steps = [Step(CountAnswers(), inputs) for inputs in _transposed(tasks, count)]
         results = [result for _, result in self._nodes.run(steps)]
@@ -136,39 +163,43 @@ class PartitionedFingerprints:
 
     def close(self) -> None:
         """Release the fingerprints on the nodes."""
-        scans = [task for _, task, _ in self._stored]
-        self._nodes.release([*scans, *(task for row in self._partitioned.values() for task in row)])
-        self._stored, self._partitioned = [], {}
+        for count in list(self._partition_tasks):
+            self._release_partitions(count)
+        self._nodes.release([stored.task for stored in self._stored])
+        self._stored = []
+
+    def _release_partitions(self, count: int) -> None:
+        self._nodes.release(self._partition_tasks.pop(count, ()))
 
     def _ask(self, operation: Operation) -> Iterator[bytes]:
         """Yield the result of an operation on each partition."""
-        steps = [Step(operation, inputs) for inputs in self._partitions(self._count)]
+        steps = [Step(operation, inputs) for inputs in self._inputs(self._count)]
         return (result for _, result in self._nodes.run(steps))
 
-    def _partitions(self, count: int) -> list[list[Output]]:
+    def _inputs(self, count: int) -> list[list[Output]]:
         """Return the outputs that make up each partition, in file order."""
-        if count not in self._partitioned:
+        if count not in self._partition_tasks:
             steps = (
                 Step(
-                    PartitionByPrompt(tuple(offset for offset, _, _ in group), count),
-                    [(task, 0) for _, task, _ in group],
+                    PartitionByPrompt(tuple(stored.lines_before for stored in group), count),
+                    [(stored.task, 0) for stored in group],
                     count,
                 )
                 for group in self._groups()
             )
-            self._partitioned[count] = [task for task, _ in self._nodes.run(steps)]
-        return _transposed(self._partitioned[count], count)
+            self._partition_tasks[count] = [task for task, _ in self._nodes.run(steps)]
+        return _transposed(self._partition_tasks[count], count)
 
-    def _groups(self) -> Iterator[list[Any]]:
-        """Yield the tasks whose fingerprints are partitioned together, as `STORED` records."""
-        group: list[Any] = []
+    def _groups(self) -> Iterator[list[Stored]]:
+        """Yield the fingerprints that are partitioned together."""
+        group: list[Stored] = []
         size = 0
-        for row in self._stored:
+        for stored in self._stored:
             if group and (size >= PARTITION_BYTES or len(group) == MAX_INPUTS):
                 yield group
                 group, size = [], 0
-            group.append(row)
-            size += FINGERPRINT_BYTES * row[2]
+            group.append(stored)
+            size += FINGERPRINT_BYTES * stored.examples
         if group:
             yield group
 
@@ -200,5 +231,4 @@ def _in_file_order(results: Iterable[bytes]) -> LinePairs:
     """Return the pairs of lines of all partitions, by the first line."""
     import numpy as np
 
-    pairs = np.frombuffer(b"".join(results), "<u8").reshape(-1, 2)
-    return line_pairs(pairs[np.argsort(pairs[:, 0], kind="stable")])
+    return pairs_in_file_order(np.frombuffer(b"".join(results), "<u8").reshape(-1, 2))
